@@ -1,0 +1,90 @@
+# make quickstart, make test and make check: CONTRIBUTING.md says what each is for.
+# Every environment is stamped, so that a second run installs nothing.
+PYTHON ?= python3
+PACKAGE := setup.cfg pyproject.toml tools/venv.sh
+CONSTRAINTS := requirements/constraints.txt
+export MPLBACKEND := Agg
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help quickstart install test check check-tfds check-notebooks \
+	check-oldest check-newest format constraints clean
+
+help:  ## list these targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
+
+quickstart: .venv/.installed  ## train on the digits, then draw 64 of them
+	.venv/bin/python train.py --config configs/digits.py
+	.venv/bin/python sample.py --workdir runs/digits --num 64 --seed 0 --out samples/
+	@echo "the pictures are in $(CURDIR)/samples/"
+
+install: .venv/.installed-test  ## .venv with all that the tests need
+
+test: .venv/.installed-test  ## ruff, mypy, every test and doctest: minutes
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/python -m pytest
+
+# The suites come last, so that the last line of the output is the summary of pytest.
+check: check-tfds check-notebooks check-oldest check-newest  ## all that is too long for make test
+
+check-tfds: .venvs/tfds/.installed  ## the real CIFAR-10 builder, with TensorFlow
+	.venvs/tfds/bin/python tools/check_tfds.py
+
+check-notebooks: .venvs/notebook/.installed  ## every notebook, executed
+	.venvs/notebook/bin/python tools/check_notebooks.py
+
+check-oldest: .venvs/oldest/.installed  ## the suite on the oldest Python and packages
+	.venvs/oldest/bin/python -m pytest
+
+check-newest: .venvs/newest/.installed  ## the suite on the newest Python and packages
+	.venvs/newest/bin/mypy
+	.venvs/newest/bin/python -m pytest
+
+format: .venv/.installed-test  ## rewrite the sources as the checks want them
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+constraints: .venvs/uv/.installed  ## take today's newest packages into make test
+	.venvs/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --upgrade \
+		--no-annotate --no-emit-index-url --no-emit-find-links \
+		--custom-compile-command "make constraints" \
+		--extra emoji --extra lsun --extra notebook --extra test --extra tfds \
+		setup.cfg --output-file $(CONSTRAINTS)
+
+clean:  ## remove environments and caches; runs/ and samples/ stay
+	rm -rf .venv .venvs .cache .mypy_cache .pytest_cache .ruff_cache build *.egg-info
+
+.venv/.installed: $(PACKAGE) $(CONSTRAINTS)
+	tools/venv.sh .venv "$(PYTHON)" -c $(CONSTRAINTS) -e .
+	@touch $@
+
+.venv/.installed-test: .venv/.installed
+	.venv/bin/python -m pip install --quiet -c $(CONSTRAINTS) -e ".[test]"
+	@touch $@
+
+.venvs/tfds/.installed: $(PACKAGE) $(CONSTRAINTS)
+	tools/venv.sh .venvs/tfds "$(PYTHON)" -c $(CONSTRAINTS) -e ".[tfds]"
+	@touch $@
+
+.venvs/notebook/.installed: $(PACKAGE) $(CONSTRAINTS)
+	tools/venv.sh .venvs/notebook "$(PYTHON)" -c $(CONSTRAINTS) -e ".[emoji,notebook]"
+	@touch $@
+
+.venvs/oldest/.installed: $(PACKAGE) tools/floors.py tools/find_python.sh
+	python=$$(tools/find_python.sh 3.11) && mkdir -p .venvs \
+		&& "$$python" tools/floors.py > .venvs/floors.txt \
+		&& tools/venv.sh .venvs/oldest "$$python" -c .venvs/floors.txt -e ".[test]"
+	@touch $@
+
+.venvs/newest/.installed: $(PACKAGE) tools/find_python.sh
+	python=$$(tools/find_python.sh 3.13 3.12) \
+		&& tools/venv.sh .venvs/newest "$$python" -e ".[test]"
+	@touch $@
+
+.venvs/uv/.installed: tools/venv.sh
+	tools/venv.sh .venvs/uv "$(PYTHON)" uv
+	@touch $@

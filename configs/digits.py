@@ -1,0 +1,41 @@
+"""Handwritten digits, 8x8: the quick start.
+
+Reproduces: nothing of the paper; shows that all of it works, on real images.
+Data:       the 1,797 digits that scikit-learn ships; no download.
+Command:    python train.py --config configs/digits.py
+"""
+
+from ddpm_jax.config import Config
+from ddpm_jax.config import Data
+from ddpm_jax.config import Log
+from ddpm_jax.config import Model
+from ddpm_jax.config import Train
+
+
+def get_config() -> Config:
+    return Config(
+        model=Model(
+            ch=32,
+            ch_mult=(1, 2),
+            attention_resolutions=(4,),
+            dropout=0.0,
+        ),
+        data=Data(source="digits", flip=False),
+        train=Train(
+            steps=2400,
+            batch_size=64,
+            learning_rate=2e-3,
+            warmup_steps=100,
+            decay="cosine",
+            ema_decay=0.99,
+        ),
+        log=Log(
+            every=50,
+            eval_every=400,
+            eval_images=360,
+            sample_every=1200,
+            sample_images=16,
+            checkpoint_every=800,
+            keep_period=None,
+        ),
+    )

@@ -1,0 +1,193 @@
+"""From a Config to functions: the network, its schedule, its loss and its sampler."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ddpm_jax.config import Config
+from ddpm_jax.config import Model
+from ddpm_jax.config import Objective
+from ddpm_jax.config import schedule_of
+from ddpm_jax.images import to_uint8
+from ddpm_jax.prediction import model_functions
+from ddpm_jax.prediction import training_loss
+from ddpm_jax.reverse import ModelFn
+from ddpm_jax.samplers.ddpm import Frames
+from ddpm_jax.samplers.ddpm import ddpm_sample
+from ddpm_jax.samplers.ddpm import ddpm_sample_frames
+from ddpm_jax.schedules import Schedule
+from ddpm_jax.unet import UNet
+from ddpm_jax.unet import check_shape
+
+
+class Parts(NamedTuple):
+    """What a config describes, ready to be called."""
+
+    model: UNet
+    shape: tuple[int, int, int]  # (H, W, C) of an image
+    schedule: Schedule
+    network: ModelFn  # (params, x_t, t) -> [B, H, W, C], or 2C if variance is learned
+    functions: dict[str, Any]  # eps_fn or x0_fn, and variance, for samplers and bound
+    loss_fn: Callable[..., jax.Array]  # (params, keys, x_0, dropout_keys=None) -> [B]
+    clip_x0: bool
+
+
+def build(config: Config) -> Parts:
+    """Makes the parts of a config whose data.image_size and channels are known.
+
+    Raises:
+      ValueError: if the U-Net can't take such images.
+
+    Example:
+      >>> from ddpm_jax.config import Data
+      >>> data = Data(image_size=(32, 32), channels=3)
+      >>> sorted(build(Config(data=data)).functions)
+      ['eps_fn', 'variance']
+    """
+    if config.data.image_size is None or config.data.channels is None:
+        raise ValueError(
+            "data.image_size and data.channels are not set; take the config.json of a "
+            "run, or set both"
+        )
+    shape = (*config.data.image_size, config.data.channels)
+    objective = config.objective
+    model = make_model(config.model, shape, objective.variance == "learned")
+    schedule = schedule_of(config)
+    network = partial(apply_network, model, config.model.precision)
+    return Parts(
+        model=model,
+        shape=shape,
+        schedule=schedule,
+        network=network,
+        functions=model_functions(
+            network,
+            schedule=schedule,
+            prediction=objective.prediction,
+            variance=objective.variance,
+        ),
+        loss_fn=partial(
+            network_loss,
+            network=network,
+            schedule=schedule,
+            objective=objective,
+        ),
+        clip_x0=objective.clip_x0,
+    )
+
+
+def make_model(config: Model, shape: tuple[int, int, int], learned: bool) -> UNet:
+    """The U-Net for images (H, W, C), with 2C outputs if it learns the variance."""
+    height, width, channels = shape
+    check_shape(
+        height,
+        width,
+        ch=config.ch,
+        ch_mult=config.ch_mult,
+        num_groups=config.num_groups,
+    )
+    return UNet(
+        out_channels=2 * channels if learned else channels,
+        ch=config.ch,
+        ch_mult=config.ch_mult,
+        num_res_blocks=config.num_res_blocks,
+        attention_resolutions=config.attention_resolutions,
+        dropout=config.dropout,
+        num_groups=config.num_groups,
+        dtype=jnp.dtype(config.dtype),
+    )
+
+
+def init_params(parts: Parts, key: jax.Array) -> optax.Params:
+    """Draws the network's parameters, in one compiled call."""
+    x, t = jnp.zeros((1, *parts.shape)), jnp.zeros(1, jnp.int32)
+    return jax.jit(parts.model.init)(key, x, t)
+
+
+def apply_network(
+    model: UNet,
+    precision: str,
+    params: optax.Params,
+    x_t: jax.Array,
+    t: jax.Array,
+    dropout_keys: jax.Array | None = None,
+) -> jax.Array:
+    """Applies the U-Net to x_t [B, H, W, C], with dropout where keys [B] are given."""
+
+    def with_dropout(x_t: jax.Array, t: jax.Array, key: jax.Array) -> jax.Array:
+        batch = x_t[None], t[None]
+        out: jax.Array = model.apply(params, *batch, train=True, rngs={"dropout": key})
+        return out[0]
+
+    with jax.default_matmul_precision(precision):
+        if dropout_keys is None or model.dropout == 0:
+            plain: jax.Array = model.apply(params, x_t, t)
+            return plain
+        # One key for the whole batch would tie an image's mask to its neighbours.
+        return jax.vmap(with_dropout)(x_t, t, dropout_keys)
+
+
+def network_loss(
+    params: optax.Params,
+    keys: jax.Array,
+    x_0: jax.Array,
+    dropout_keys: jax.Array | None = None,
+    *,
+    network: Callable[..., jax.Array],
+    schedule: Schedule,
+    objective: Objective,
+) -> jax.Array:
+    """The objective [B] of a network, with dropout where keys [B] are given."""
+    return training_loss(
+        params,
+        keys,
+        x_0,
+        network=partial(network, dropout_keys=dropout_keys),
+        schedule=schedule,
+        prediction=objective.prediction,
+        loss=objective.loss,
+        variance=objective.variance,
+    )
+
+
+def sample_images(
+    params: optax.Params, index: jax.Array, *, parts: Parts, key: jax.Array
+) -> jax.Array:
+    """Draws the images of a seed that index [B] names: uint8 [B, H, W, C]."""
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
+    x_0 = ddpm_sample(
+        params,
+        keys,
+        (*index.shape, *parts.shape),
+        schedule=parts.schedule,
+        clip_x0=parts.clip_x0,
+        **parts.functions,
+    )
+    return to_uint8(x_0)
+
+
+def sample_frames(
+    params: optax.Params,
+    index: jax.Array,
+    *,
+    parts: Parts,
+    key: jax.Array,
+    frame_steps: tuple[int, ...],
+) -> tuple[jax.Array, Frames]:
+    """Like `sample_images`, with frames [B, F, H, W, C], all uint8."""
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
+    x_0, frames = ddpm_sample_frames(
+        params,
+        keys,
+        (*index.shape, *parts.shape),
+        frame_steps=frame_steps,
+        schedule=parts.schedule,
+        clip_x0=parts.clip_x0,
+        **parts.functions,
+    )
+    batch_first = jax.tree.map(lambda x: to_uint8(jnp.moveaxis(x, 0, 1)), frames)
+    return to_uint8(x_0), batch_first

@@ -1,0 +1,250 @@
+"""Checkpoints: the training state on disk, and the only file that knows Orbax.
+
+A checkpoint is the folder workdir/checkpoints/<step>. It has one item for every field
+of the state (params, ema_params, opt_state, ...), so that sampling reads the weights
+alone, and one more, record: the configuration, and a CRC-32 of every item, as Orbax
+returns flipped bits without a word. All is written as plain arrays: what 8 devices
+saved, 1 restores. Writing happens in the background, from a copy; a folder gets its
+final name when it is complete.
+"""
+
+import contextlib
+import functools
+import os
+import warnings
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+
+if TYPE_CHECKING:
+    from orbax.checkpoint import CheckpointManager as CheckpointManager
+
+# The layout described above; raise it when what is on disk changes its meaning.
+SCHEMA = 1
+
+# A nested dict, tuple or NamedTuple of arrays, or one array.
+Tree = Any
+State = TypeVar("State")
+
+
+class DamagedCheckpointError(ValueError):
+    """A checkpoint cannot be read, or its bytes are not those that were saved."""
+
+
+@contextlib.contextmanager
+def open_checkpoints(
+    workdir: str | os.PathLike[str], *, keep: int, keep_period: int | None = None
+) -> Iterator["CheckpointManager"]:
+    """Opens workdir/checkpoints for saving, and on leaving waits for what is written.
+
+    The newest `keep` checkpoints stay, and with them every one whose step is a
+    multiple of keep_period. What a killed run left half-written is removed.
+
+    Example:
+        >>> import tempfile
+        >>> state = {"step": np.int32(10), "params": {"w": np.array([2.0, 3.0])}}
+        >>> with tempfile.TemporaryDirectory() as workdir:
+        ...     with open_checkpoints(workdir, keep=1) as checkpoints:
+        ...         saved = save(checkpoints, state, config={"seed": 0})
+        ...     params, step, config = restore_weights(workdir, ema=False)
+        >>> print(params["w"], step, config)
+        [2. 3.] 10 {'seed': 0}
+    """
+    import orbax.checkpoint as ocp
+
+    if keep < 1:
+        raise ValueError(f"keep is {keep}: at least 1 checkpoint must stay")
+    options = ocp.CheckpointManagerOptions(
+        max_to_keep=keep, keep_period=keep_period, cleanup_tmp_directories=True
+    )
+    with ocp.CheckpointManager(_folder(workdir), options=options) as manager:
+        yield manager
+
+
+def save(manager: "CheckpointManager", state: Tree, config: dict[str, Any]) -> bool:
+    """Begins to save state, a NamedTuple or dict with a field step, and its config.
+
+    Returns as soon as the state is copied: it may be donated then. Returns False and
+    saves nothing where this step or a later one is there already. What goes wrong in
+    the background is raised by the next call, or by leaving open_checkpoints.
+    """
+    import orbax.checkpoint as ocp
+
+    host = jax.device_get(state)  # Orbax copies it once more before it returns.
+    fields = host._asdict() if hasattr(host, "_asdict") else host
+    # Orbax cannot write a field without arrays, such as the state of plain SGD.
+    fields = {name: tree for name, tree in fields.items() if jax.tree.leaves(tree)}
+    record = {
+        "schema": SCHEMA,
+        "config": config,
+        "crc32": {name: _crc32(tree) for name, tree in fields.items()},
+    }
+    items = {name: ocp.args.StandardSave(tree) for name, tree in fields.items()}
+    args = ocp.args.Composite(record=ocp.args.JsonSave(record), **items)
+    return bool(manager.save(int(fields["step"]), args=args))
+
+
+def restore(manager: "CheckpointManager", target: State) -> State | None:
+    """Returns the newest checkpoint on the devices of target; None if there is none.
+
+    target is a state, or the same tree of ShapeDtypeStructs with shardings; every
+    leaf of the result is memory of its own. A damaged checkpoint is passed over with
+    a warning and moved aside, so that its step can be saved again. Raises ValueError
+    if a tensor is missing or has another shape or dtype, or if all are damaged.
+    """
+    steps = sorted(manager.all_steps(), reverse=True)
+    paths = [Path(manager.directory) / str(step) for step in steps]
+    for number, path in enumerate(paths):
+        if items := _read_in_all_processes(path):
+            state = _fit(items, target, path)
+            _move_aside(paths[:number])
+            manager.reload()
+            return state
+    if paths:
+        raise ValueError(
+            f"no checkpoint in {manager.directory} is whole: move it to start afresh"
+        )
+    return None
+
+
+def restore_weights(
+    workdir: str | os.PathLike[str], *, step: int | None = None, ema: bool = True
+) -> tuple[Tree, int, dict[str, Any]]:
+    """Reads weights alone: (tree of NumPy arrays, step, config), of the newest step.
+
+    Needs neither the network nor the optimiser; ema chooses ema_params over params.
+    Raises FileNotFoundError naming the steps there are, ValueError if the checkpoint
+    is damaged or has no such weights.
+    """
+    steps = _steps(workdir)
+    chosen = max(steps, default=None) if step is None else step
+    if chosen is None or chosen not in steps:
+        raise FileNotFoundError(
+            f"there is no checkpoint{'' if step is None else f' of step {step}'} in "
+            f"{_folder(workdir)}: the steps there are {steps or 'none'}"
+        )
+    name = "ema_params" if ema else "params"
+    items, config = _read(_folder(workdir) / str(chosen), only=name)
+    return items[name], chosen, config
+
+
+def latest_step(workdir: str | os.PathLike[str]) -> int | None:
+    """Returns the step of the newest checkpoint under workdir; None if there is none.
+
+    Example:
+        >>> latest_step("no/such/folder") is None
+        True
+    """
+    return max(_steps(workdir), default=None)
+
+
+def _folder(workdir: str | os.PathLike[str]) -> Path:
+    return Path(workdir).absolute() / "checkpoints"
+
+
+def _steps(workdir: str | os.PathLike[str]) -> list[int]:
+    paths = _folder(workdir).glob("*")
+    return sorted(int(path.name) for path in paths if path.name.isdecimal())
+
+
+def _read(path: Path, only: str | None = None) -> tuple[dict[str, Tree], Tree]:
+    """Returns ({item: tree of NumPy arrays}, config); one item or all of them."""
+    import orbax.checkpoint as ocp
+
+    record = _read_items(path, {"record": ocp.args.JsonRestore()}, {})["record"]
+    if record["schema"] != SCHEMA:
+        raise ValueError(
+            f"checkpoint {path} has layout {record['schema']} and this version of "
+            f"ddpm_jax reads {SCHEMA}: use the version that wrote it"
+        )
+    sums = record["crc32"]
+    if only is not None and only not in sums:
+        raise ValueError(f"checkpoint {path} has no {only}: it has {', '.join(sums)}")
+    sums = sums if only is None else {only: sums[only]}
+    args = {name: ocp.args.StandardRestore() for name in sums}
+    return _read_items(path, args, sums), record["config"]
+
+
+def _read_items(path: Path, args: Tree, sums: dict[str, int]) -> dict[str, Tree]:
+    import orbax.checkpoint as ocp
+
+    try:
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
+            items = reader.restore(path, args=ocp.args.Composite(**args))
+        for name, expected in sums.items():
+            if _crc32(items[name]) != expected:
+                raise ValueError(f"the bytes of {name} have changed")
+    except Exception as error:  # Orbax raises Exception itself for a truncated file.
+        reason = str(error).partition("\n")[0][:120]
+        raise DamagedCheckpointError(
+            f"checkpoint {path} is damaged ({reason}): an earlier one may be whole"
+        ) from error
+    return dict(items.items())
+
+
+def _read_in_all_processes(path: Path) -> dict[str, Tree]:
+    """Reads all items; returns none of them where a process finds them damaged."""
+    items: dict[str, Tree] = {}
+    try:
+        items, _ = _read(path)
+    except DamagedCheckpointError as error:
+        warnings.warn(str(error), stacklevel=3)
+    return items if _all_processes(bool(items)) else {}
+
+
+def _move_aside(paths: list[Path]) -> None:
+    """Renames damaged checkpoints: Orbax would not save a step older than they are."""
+    for path in paths if jax.process_index() == 0 else []:
+        number = len(list(path.parent.glob(f"{path.name}.damaged*")))
+        path.rename(path.with_name(f"{path.name}.damaged{number}"))
+    _all_processes(True)
+
+
+def _all_processes(flag: bool) -> bool:
+    """Waits for all processes; returns whether flag holds in every one of them."""
+    return bool(np.all(multihost_utils.process_allgather(np.array(flag))))
+
+
+def _fit(items: dict[str, Tree], target: State, path: Path) -> State:
+    """Gives the arrays that were read the tree and the devices of target."""
+    saved, wanted = _by_name(items), _by_name(target)
+    for name in sorted(saved.keys() | wanted.keys()):
+        got, want = _describe(saved.get(name)), _describe(wanted.get(name))
+        if got != want:
+            raise ValueError(
+                f"{name} is {got} in checkpoint {path} and {want} in the model: "
+                "use the configuration that it was saved with"
+            )
+    # jnp.array copies: device_put alone takes over the memory of a NumPy array, once
+    # for all devices, and the state will be donated.
+    leaves = [
+        jax.device_put(jnp.array(saved[name]), getattr(like, "sharding", None))
+        for name, like in wanted.items()
+    ]
+    state: State = jax.tree.unflatten(jax.tree.structure(target), leaves)
+    return state
+
+
+def _describe(leaf: Tree) -> str:
+    return "absent" if leaf is None else f"{leaf.dtype}{list(leaf.shape)}"
+
+
+def _by_name(tree: Tree) -> dict[str, Any]:
+    """Flattens to {"params/conv/kernel": leaf}; Orbax's dict for a NamedTuple too."""
+    name = functools.partial(jax.tree_util.keystr, simple=True, separator="/")
+    return {name(path): leaf for path, leaf in jax.tree.leaves_with_path(tree)}
+
+
+def _crc32(tree: Tree) -> int:
+    total = 0
+    for _, leaf in sorted(_by_name(tree).items()):
+        total = zlib.crc32(leaf.tobytes(), total)
+    return total

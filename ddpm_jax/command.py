@@ -1,0 +1,77 @@
+"""What the scripts share: parsing, one-sentence errors, and JAX's compilation cache."""
+
+import argparse
+import dataclasses
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import tyro
+
+from ddpm_jax.config import Config
+from ddpm_jax.config import load_config
+
+Options = TypeVar("Options")
+
+
+def parse(kind: type[Options], arguments: list[str]) -> Options:
+    """Parses arguments to a dataclass; one that extends Config reads --config FILE.
+
+    What the file holds becomes the defaults of the fields. tyro answers --help, a
+    misspelt field and a wrong type, and exits.
+    """
+    prog = Path(sys.argv[0]).name
+    if not issubclass(kind, Config):
+        return tyro.cli(kind, args=arguments, prog=prog)
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    finder.add_argument("--config")
+    path = finder.parse_known_args(arguments)[0].config
+    if path is None:
+        return tyro.cli(kind, args=arguments, prog=prog)
+    values = vars(load_config(path))
+    return tyro.cli(kind, args=arguments, default=kind(**values), prog=prog)
+
+
+def config_of(options: Config) -> Config:
+    """The Config in options that extend one."""
+    names = [field.name for field in dataclasses.fields(Config)]
+    return Config(**{name: getattr(options, name) for name in names})
+
+
+def check_at_least(options: object, **least: int) -> None:
+    """Raises ValueError if a field of options is below its least value."""
+    for name, value in least.items():
+        got = getattr(options, name)
+        if got < value:
+            flag = name.replace("_", "-")
+            raise ValueError(f"--{flag} is {got}; give at least {value}")
+
+
+def set_up_jax() -> None:
+    """Keeps compiled programs on disk, so that the next start is quick."""
+    import jax
+    import platformdirs
+
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        cache = platformdirs.user_cache_path("ddpm_jax") / "jax"
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+
+
+def run(main: Callable[[list[str]], int], arguments: list[str]) -> int:
+    """Calls main and returns the exit code; expected errors become one sentence.
+
+    130 after an interruption, 2 for wrong input, 1 for a run that failed.
+    """
+    try:
+        return main(arguments)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except ArithmeticError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1

@@ -1,0 +1,320 @@
+"""The configuration of a run: plain data, checked at the door, JSON both ways.
+
+A file in configs/ defines `get_config() -> Config`. `load_config` reads one, `validate`
+answers what is wrong with a config in one sentence, and `build` makes of it the network
+and the functions that the rest of the program takes. Apart from the training loop, no
+code below the scripts sees a Config.
+"""
+
+import dataclasses
+import functools
+import importlib.util
+import json
+from pathlib import Path
+from typing import Annotated
+from typing import Any
+from typing import ClassVar
+from typing import Literal
+
+import pydantic
+from pydantic import Field
+
+from ddpm_jax.prediction import check_objective
+from ddpm_jax.reverse import check_model
+from ddpm_jax.schedules import SCHEDULES
+from ddpm_jax.schedules import Schedule
+from ddpm_jax.schedules import make_schedule
+
+STRICT = pydantic.ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+Count = Annotated[int, Field(ge=1)]
+CountOrZero = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Process:
+    """The forward process: Sec. 2 of Ho et al. (2020)."""
+
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = STRICT
+
+    schedule: Literal[
+        "linear", "quad", "warmup10", "warmup50", "const", "jsd", "cosine"
+    ] = "linear"
+    """How the betas run from beta_start to beta_end."""
+    num_timesteps: Count = 1000
+    """T, the number of steps."""
+    beta_start: Positive = 1e-4
+    """The first beta."""
+    beta_end: Positive = 0.02
+    """The last beta."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """What the network predicts, and what it is trained for: Table 2."""
+
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = STRICT
+
+    prediction: Literal["eps", "x_0", "posterior_mean"] = "eps"
+    """What the network predicts."""
+    loss: Literal["simple", "vlb"] = "simple"
+    """Squared error, or the variational bound."""
+    variance: Literal["fixed_large", "fixed_small", "learned"] = "fixed_large"
+    """Variance of the reverse steps: beta, the posterior's, or the network's."""
+    clip_x0: bool = True
+    """Clip the predicted x_0 to [-1, 1] while sampling."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """The U-Net: Sec. B of Ho et al. (2020)."""
+
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = STRICT
+
+    ch: Count = 128
+    """Channels of the first level."""
+    ch_mult: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 2, 2, 2)
+    """Channels of each level, as multiples of ch; each level halves the size."""
+    num_res_blocks: Count = 2
+    """Residual blocks per level on the way down; one more on the way up."""
+    attention_resolutions: tuple[Count, ...] = (16,)
+    """Heights of the levels whose blocks are followed by self-attention."""
+    dropout: Fraction = 0.1
+    """Share of activations dropped in each residual block."""
+    num_groups: Count = 32
+    """Groups of the group normalisation."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type of the convolutions; parameters and statistics are float32 always."""
+    precision: Literal["default", "high", "highest"] = "default"
+    """Matrix multiplication of float32: default is bf16 on TPU and TF32 on GPU."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """The images."""
+
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = STRICT
+
+    source: str = "tfds:cifar10"
+    """digits, emoji, tfds:NAME, lsun:FOLDER, or a folder, a .zip or an .npz."""
+    image_size: tuple[Count, Count] | None = None
+    """Height and width in pixels; None: as the source has them."""
+    channels: Literal[1, 3, 4] | None = None
+    """1 gray, 3 RGB (transparency over white), 4 RGBA; None: as the source has them."""
+    fit: Literal["crop", "pad", "stretch"] = "crop"
+    """How images of another shape are brought to image_size."""
+    held_out: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share of the images to hold out; None: the source's own rule."""
+    seed: CountOrZero = 0
+    """Chooses which images are held out."""
+    flip: bool = True
+    """Mirror images left to right at random."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """The optimiser and its run: Sec. B of Ho et al. (2020)."""
+
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = STRICT
+
+    steps: Count = 800_000
+    """Updates in all."""
+    batch_size: Count = 128
+    """Images of one update, over all devices."""
+    learning_rate: Positive = 2e-4
+    """Adam's, after the warm-up."""
+    warmup_steps: CountOrZero = 5000
+    """Updates over which the learning rate rises from 0."""
+    decay: Literal["none", "cosine"] = "none"
+    """What the learning rate does after the warm-up."""
+    grad_clip: Positive = 1.0
+    """Largest global norm of a gradient."""
+    ema_decay: Fraction = 0.9999
+    """Decay of the running average of the parameters."""
+    seed: CountOrZero = 0
+    """Of the parameters, the order of the images, and all noise."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Log:
+    """What is written while training, and how often (in steps)."""
+
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = STRICT
+
+    every: Count = 100
+    """Scalars."""
+    eval_every: Count = 2000
+    """Loss on held-out images."""
+    eval_images: Count = 512
+    """Held-out images of one such loss, at the most."""
+    sample_every: Count = 20_000
+    """A grid of samples."""
+    sample_images: Count = 64
+    """Samples in that grid."""
+    checkpoint_every: Count = 5000
+    """A checkpoint."""
+    keep: Count = 2
+    """Newest checkpoints to keep."""
+    keep_period: Count | None = 100_000
+    """Keep also those at multiples of this step."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A run. The defaults are the paper's for CIFAR-10."""
+
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = STRICT
+
+    process: Process = Process()
+    objective: Objective = Objective()
+    model: Model = Model()
+    data: Data = Data()
+    train: Train = Train()
+    log: Log = Log()
+
+
+@functools.cache
+def _adapter() -> pydantic.TypeAdapter[Config]:
+    return pydantic.TypeAdapter(Config)
+
+
+def validate(config: Config) -> Config:
+    """Returns the config if it describes a run, else raises ValueError: one sentence.
+
+    Example:
+      >>> validate(Config(train=Train(batch_size=-1)))
+      Traceback (most recent call last):
+      ...
+      ValueError: train.batch_size is -1: Input should be greater than or equal to 1
+    """
+    return from_dict(dataclasses.asdict(config))
+
+
+def from_dict(fields: dict[str, Any]) -> Config:
+    """Validates the nested fields of a config, as a checkpoint holds them."""
+    # Through JSON, so that what passes here is what the stored config will give back.
+    return from_json(json.dumps(fields, default=repr))
+
+
+def from_json(text: str) -> Config:
+    """Reads and validates a config that `to_json` wrote.
+
+    Raises:
+      ValueError: one sentence that names the field, what it is, and what is allowed.
+    """
+    try:
+        checked = _adapter().validate_json(text)
+    except pydantic.ValidationError as error:
+        raise ValueError(_sentence(error)) from None
+    objective = checked.objective
+    check_objective(objective.prediction, objective.loss, objective.variance)
+    schedule = schedule_of(checked)
+    if objective.prediction == "eps":
+        check_model(schedule, lambda params, x_t, t: x_t, None)
+    if checked.train.decay == "cosine":
+        _check_decay(checked.train)
+    return checked
+
+
+def _check_decay(train: Train) -> None:
+    if train.warmup_steps >= train.steps:
+        raise ValueError(
+            f"train.warmup_steps is {train.warmup_steps} and train.steps is "
+            f"{train.steps}; with train.decay 'cosine' the warm-up must end first"
+        )
+
+
+def _sentence(error: pydantic.ValidationError) -> str:
+    first = error.errors()[0]
+    # pydantic names the branch of a union in the path; a reader wants the field.
+    path = [str(part) for part in first["loc"][:2]]
+    if not path:
+        return f"the config is not JSON of a config: {first['msg']}"
+    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        return f"there is no field {'.'.join(path)}"
+    return f"{'.'.join(path)} is {first['input']!r}: {first['msg']}"
+
+
+def schedule_of(config: Config) -> Schedule:
+    """The tables of the config's process."""
+    process = config.process
+    betas = SCHEDULES[process.schedule](
+        process.num_timesteps, process.beta_start, process.beta_end
+    )
+    return make_schedule(betas)
+
+
+def load_config(path: str | Path) -> Config:
+    """Runs a config file's get_config() and validates what it returns.
+
+    Raises:
+      FileNotFoundError, ValueError: one sentence on what is wrong with the file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        known = ", ".join(str(p) for p in sorted(Path("configs").glob("*.py")))
+        raise FileNotFoundError(f"there is no config file {path}; there are: {known}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path} is not a Python file; a config file ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        config = module.get_config()
+    except Exception as error:
+        raise ValueError(f"{path} can't be read: {error!r}") from error
+    if not isinstance(config, Config):
+        raise ValueError(
+            f"get_config() of {path} returned {type(config).__name__}; it must return "
+            "a ddpm_jax.config.Config"
+        )
+    return validate(config)
+
+
+def to_json(config: Config) -> str:
+    """The config as JSON, which `from_json` reads back.
+
+    Example:
+      >>> from_json(to_json(Config())) == Config()
+      True
+    """
+    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+
+
+def describe(config: Config) -> str:
+    """The config in a few lines, one for each section.
+
+    Example:
+      >>> print(describe(Config()).splitlines()[0])
+      process: schedule=linear num_timesteps=1000 beta_start=0.0001 beta_end=0.02
+    """
+    return "\n".join(
+        f"{section}: " + " ".join(f"{name}={value}" for name, value in fields.items())
+        for section, fields in dataclasses.asdict(config).items()
+    )
+
+
+def differences(stored: Config, given: Config) -> list[str]:
+    """One line for each field in which two configs differ.
+
+    Example:
+      >>> differences(Config(), Config(train=Train(seed=1)))
+      ['train.seed: 0 -> 1']
+    """
+    before, after = flatten(stored), flatten(given)
+    return [
+        f"{name}: {before[name]!r} -> {after[name]!r}"
+        for name in after
+        if before[name] != after[name]
+    ]
+
+
+def flatten(config: Config) -> dict[str, Any]:
+    """The fields of a config by their dotted names."""
+    return {
+        f"{section}.{field}": value
+        for section, fields in dataclasses.asdict(config).items()
+        for field, value in fields.items()
+    }

@@ -1,0 +1,25 @@
+"""Images to train on: sources of uint8 arrays, and the order they are read in."""
+
+from ddpm_jax.data.dataset import Dataset
+from ddpm_jax.data.dataset import Images
+from ddpm_jax.data.dataset import Report
+from ddpm_jax.data.dataset import describe
+from ddpm_jax.data.dataset import split_rows
+from ddpm_jax.data.digits import load_digits
+from ddpm_jax.data.order import batches
+from ddpm_jax.data.order import indices
+from ddpm_jax.data.sources import SOURCES
+from ddpm_jax.data.sources import load
+
+__all__ = [
+    "SOURCES",
+    "Dataset",
+    "Images",
+    "Report",
+    "batches",
+    "describe",
+    "indices",
+    "load",
+    "load_digits",
+    "split_rows",
+]

@@ -1,0 +1,136 @@
+"""Images that exist only as something to decode: files, records, drawings.
+
+Items are named and numbered; decoding one may fail with Unusable. LazyImages shows the
+usable ones as Images, decoding on each fetch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+from typing import TypeVar
+
+import numpy as np
+
+from ddpm_jax.data.dataset import Rows
+from ddpm_jax.data.dataset import Skipped
+from ddpm_jax.data.dataset import UInt8
+from ddpm_jax.data.dataset import describe_skipped
+from ddpm_jax.data.decode import Unusable
+
+T = TypeVar("T")
+
+# Images a thread decodes at a time: one alone is less work than handing it over.
+TASK = 32
+
+
+class Items(NamedTuple):
+    """A source of images before decoding."""
+
+    source: str
+    names: Sequence[str]
+    image: Callable[[int], UInt8]  # number of an item -> uint8 [H, W, C], or Unusable
+    shape: Callable[[], tuple[int, int, int]]  # (H, W, C); may have to look at files
+    fingerprint: str  # changes whenever an image might
+
+
+@dataclasses.dataclass(frozen=True)
+class LazyImages:
+    """Images [N, H, W, C] that are decoded on every fetch, in the calling thread."""
+
+    source: str
+    name: Callable[[int], str]  # number of an item -> its name
+    image: Callable[[int], UInt8]  # number of an item -> uint8 [H, W, C], or Unusable
+    usable: Rows  # the numbers [N] of the items that can be decoded
+    image_shape: tuple[int, int, int]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, H, W, C)."""
+        return len(self.usable), *self.image_shape
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.usable)
+
+    def __getitem__(self, rows: Rows, /) -> UInt8:
+        """uint8 [n, H, W, C]; ValueError names a file that broke since it was read."""
+        images = np.empty((len(rows), *self.image_shape), np.uint8)
+        for place, number in enumerate(self.usable[rows].tolist()):
+            try:
+                images[place] = self.image(number)
+            except Unusable as error:
+                broken = f"{self.source}: {self.name(number)}: {error}"
+                raise ValueError(broken) from error
+        return images
+
+
+def attempt(function: Callable[[int], T], count: int) -> Iterator[T | Unusable]:
+    """function(0), function(1), ... by a thread pool, in order, failures as values.
+
+    Pillow decodes without holding Python's lock, so threads use every core.
+
+    Example:
+        >>> list(attempt(lambda number: number * number, 3))
+        [0, 1, 4]
+    """
+    from tqdm import tqdm
+
+    def run(task: range) -> list[T | Unusable]:
+        return [_value(function, number) for number in task]
+
+    workers = os.cpu_count() or 1
+    tasks = [range(at, min(at + TASK, count)) for at in range(0, count, TASK)]
+    blocks = [tasks[at : at + 2 * workers] for at in range(0, len(tasks), 2 * workers)]
+    bar = tqdm(total=count, desc="reading images", disable=None, leave=False)
+    with ThreadPoolExecutor(workers) as pool, bar:
+        # One block at a time: a pool given all tasks would hold all results.
+        results = (pool.map(run, block) for block in blocks)
+        for values in itertools.chain.from_iterable(results):
+            yield from values
+            bar.update(len(values))
+
+
+def _value(function: Callable[[int], T], number: int) -> T | Unusable:
+    """function(number), or why it failed."""
+    try:
+        return function(number)
+    except Unusable as error:
+        return error
+
+
+def summarise(
+    failures: dict[str, list[int]], names: Sequence[str]
+) -> dict[str, Skipped]:
+    """Counts failures (reason -> numbers of items) and keeps the first three names.
+
+    Example:
+        >>> summarise({"empty file": [0, 2]}, ["a", "b", "c"])
+        {'empty file': Skipped(num_files=2, names=('a', 'c'))}
+    """
+    return {
+        reason: Skipped(len(numbers), tuple(names[number] for number in numbers[:3]))
+        for reason, numbers in failures.items()
+    }
+
+
+def require_some(
+    source: str, names: Sequence[str], failures: dict[str, list[int]]
+) -> None:
+    """Raises ValueError, with the reasons, where no item is left.
+
+    Example:
+        >>> require_some("pictures", ["a.txt"], {"not an image": [0]})
+        Traceback (most recent call last):
+        ValueError: no usable image in pictures: skipped 1 (not an image): a.txt
+    """
+    if sum(map(len, failures.values())) < len(names):
+        return
+    reasons = "; ".join(describe_skipped(summarise(failures, names)))
+    raise ValueError(f"no usable image in {source}: {reasons or 'it holds no files'}")

@@ -1,0 +1,79 @@
+"""What a run writes down: scalars as JSON lines and for TensorBoard, and pictures."""
+
+import json
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from ddpm_jax.images import grid
+from ddpm_jax.images import save_grid
+
+
+class Logs:
+    """Writes workdir/metrics.jsonl, workdir/tensorboard and workdir/samples.
+
+    A run that resumes at step start drops what an earlier one wrote of later steps,
+    so that each step is there once.
+    """
+
+    def __init__(self, workdir: Path, start: int, *, active: bool = True) -> None:
+        from tensorboardX import SummaryWriter
+
+        self.workdir = workdir
+        self.metrics = workdir / "metrics.jsonl"
+        _drop_after(self.metrics, start)
+        self.file = open(self.metrics, "a", encoding="utf-8")  # noqa: SIM115
+        self.board = SummaryWriter(
+            str(workdir / "tensorboard"), purge_step=start + 1, flush_secs=30
+        )
+
+    def __enter__(self) -> Self:
+        """Returns itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Closes both files."""
+        self.file.close()
+        self.board.close()
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """Writes the scalars of a step: one line, one point in each curve."""
+        self.file.write(json.dumps({"step": step, **values}) + "\n")
+        self.file.flush()
+        for name, value in values.items():
+            self.board.add_scalar(name, value, step)
+
+    def images(self, step: int, images: np.ndarray) -> Path:
+        """Writes a grid of uint8 images [N, H, W, C]; returns the PNG's path."""
+        board = grid(images)
+        rgb = np.repeat(board, 3, axis=2) if board.shape[2] == 1 else board
+        self.board.add_image("samples", rgb, step, dataformats="HWC")
+        return save_grid(self.workdir / "samples" / f"step_{step:07d}.png", images)
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """Reads the lines of a metrics.jsonl; a half-written last line is left out."""
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            lines.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return lines
+
+
+def _drop_after(path: Path, step: int) -> None:
+    if not path.exists():
+        return
+    kept = [line for line in read_metrics(path) if line["step"] <= step]
+    draft = path.with_suffix(".tmp")
+    draft.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    os.replace(draft, path)

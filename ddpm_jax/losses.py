@@ -1,0 +1,199 @@
+"""The training objectives of Ho et al. (2020), Sec. 3 and Table 2; each returns [B].
+
+All draw, for image i, t uniform in 0..T-1 and unit noise from keys[i], and form x_t by
+Eq. 4. `simple_loss` (Eq. 14), `x0_loss` and `mean_loss` are squared errors of what the
+network predicts; `vlb_loss` is the term L_t of the variational bound (Eq. 5) in bits
+per dimension, for the one t that was drawn: its expectation is L / T, without the
+constant L_T.
+
+keys is [B], or one key for images 0..B-1; x_0 is [B, ...] in [-1, 1]. Squared errors
+are means over an image's dimensions.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import log_ndtr
+
+from ddpm_jax import keys as image
+from ddpm_jax.diffusion import at
+from ddpm_jax.diffusion import q_posterior
+from ddpm_jax.diffusion import q_sample
+from ddpm_jax.reverse import ModelFn
+from ddpm_jax.reverse import ReverseStep
+from ddpm_jax.reverse import Variance
+from ddpm_jax.reverse import reverse_step
+from ddpm_jax.schedules import Schedule
+
+
+def simple_loss(
+    params: object,
+    keys: jax.Array,
+    x_0: jax.Array,
+    *,
+    eps_fn: ModelFn,
+    schedule: Schedule,
+) -> jax.Array:
+    """L_simple [B]: squared error of the noise, Eq. 14 of Ho et al. (2020).
+
+    Example:
+      >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
+      >>> zero = lambda params, x_t, t: jnp.zeros_like(x_t)
+      >>> loss = simple_loss({}, jax.random.key(0), jnp.ones((4, 64)), eps_fn=zero,
+      ...                    schedule=make_schedule(linear_beta_schedule(1000)))
+      >>> loss.shape, bool(abs(loss.mean() - 1) < 0.3)
+      ((4,), True)
+    """
+    t, eps, x_t = noisy(keys, x_0, schedule)
+    return mean_flat((eps - eps_fn(params, x_t, t)) ** 2)
+
+
+def x0_loss(
+    params: object,
+    keys: jax.Array,
+    x_0: jax.Array,
+    *,
+    x0_fn: ModelFn,
+    schedule: Schedule,
+) -> jax.Array:
+    """Squared error [B] of a predicted x_0: Sec. 3.2 of Ho et al. (2020).
+
+    Example:
+      >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
+      >>> zero = lambda params, x_t, t: jnp.zeros_like(x_t)
+      >>> x0_loss({}, jax.random.key(0), jnp.ones((2, 64)), x0_fn=zero,
+      ...         schedule=make_schedule(linear_beta_schedule(1000))).tolist()
+      [1.0, 1.0]
+    """
+    t, _, x_t = noisy(keys, x_0, schedule)
+    return mean_flat((x_0 - x0_fn(params, x_t, t)) ** 2)
+
+
+def mean_loss(
+    params: object,
+    keys: jax.Array,
+    x_0: jax.Array,
+    *,
+    mean_fn: ModelFn,
+    schedule: Schedule,
+) -> jax.Array:
+    """Squared error [B] of a predicted posterior mean: Eq. 8 without its weight."""
+    t, _, x_t = noisy(keys, x_0, schedule)
+    mean, _ = q_posterior(schedule, x_0, x_t, t)
+    return mean_flat((mean - mean_fn(params, x_t, t)) ** 2)
+
+
+def vlb_loss(
+    params: object,
+    keys: jax.Array,
+    x_0: jax.Array,
+    *,
+    schedule: Schedule,
+    eps_fn: ModelFn | None = None,
+    x0_fn: ModelFn | None = None,
+    variance: Variance = "fixed_large",
+) -> jax.Array:
+    """L_t [B] of the variational bound at one random t, in bits/dim: Eq. 5.
+
+    The predicted x_0 is not clipped, so that the gradient is that of the bound.
+
+    Example:
+      >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
+      >>> truth = lambda params, x_t, t: jnp.ones_like(x_t)
+      >>> schedule = make_schedule(linear_beta_schedule(1000))
+      >>> loss = vlb_loss({}, jax.random.key(0), jnp.ones((2, 64)), x0_fn=truth,
+      ...                 schedule=schedule, variance="fixed_small")
+      >>> loss.round(4).tolist()
+      [0.0, 0.0]
+    """
+    t, _, x_t = noisy(keys, x_0, schedule)
+    step = reverse_step(
+        params,
+        x_t,
+        t,
+        schedule=schedule,
+        eps_fn=eps_fn,
+        x0_fn=x0_fn,
+        variance=variance,
+        clip_x0=False,
+    )
+    return vlb_term(schedule, x_0, x_t, t, step)
+
+
+def vlb_term(
+    schedule: Schedule, x_0: jax.Array, x_t: jax.Array, t: jax.Array, step: ReverseStep
+) -> jax.Array:
+    """L_t [B] in bits/dim: KL(q || p) for t > 0, -log p(x_0 | x_1) at t = 0: Eq. 5."""
+    mean, _ = q_posterior(schedule, x_0, x_t, t)
+    log_variance = at(schedule.log_variance_small, t, x_0)
+    kl = normal_kl(mean, log_variance, step.mean, step.log_variance)
+    decoder = -discretised_log_likelihood(x_0, step.mean, step.log_variance)
+    nats = jnp.where(t == 0, mean_flat(decoder), mean_flat(kl))
+    return nats / jnp.log(2.0)
+
+
+def normal_kl(
+    mean_1: jax.Array,
+    log_variance_1: jax.Array,
+    mean_2: jax.Array,
+    log_variance_2: jax.Array,
+) -> jax.Array:
+    """KL(N_1 || N_2) of each dimension, in nats.
+
+    Example:
+      >>> zero, one = jnp.zeros(1), jnp.ones(1)
+      >>> normal_kl(zero, zero, one, zero).tolist()
+      [0.5]
+    """
+    return 0.5 * (
+        -1.0
+        + log_variance_2
+        - log_variance_1
+        + jnp.exp(log_variance_1 - log_variance_2)
+        + (mean_1 - mean_2) ** 2 * jnp.exp(-log_variance_2)
+    )
+
+
+def discretised_log_likelihood(
+    x_0: jax.Array, mean: jax.Array, log_variance: jax.Array
+) -> jax.Array:
+    """Log probability, in nats, of each pixel's bin of width 2/255: Eq. 13.
+
+    x_0 holds the centres (v / 127.5 - 1 of v in 0..255); the outer bins reach to
+    infinity. The normal CDF is exact, and so are its tails in float32; the paper's code
+    approximates it by tanh.
+
+    Example:
+      >>> black, zero = -jnp.ones(1), jnp.zeros(1)
+      >>> float(jnp.exp(discretised_log_likelihood(black, zero, zero))[0].round(4))
+      0.1596
+    """
+    inverse_std = jnp.exp(-0.5 * log_variance)
+    # Upper tail to lower tail, where log CDFs keep their digits: P[a, b] = P[-b, -a].
+    centred = jnp.abs(x_0 - mean)
+    sign = jnp.where(x_0 >= mean, -1.0, 1.0)
+    upper = log_ndtr((-centred + 1 / 255) * inverse_std)
+    lower = log_ndtr((-centred - 1 / 255) * inverse_std)
+    # The bin at the border -1 has no left edge, that at 1 no right one.
+    open_towards_tail = ((x_0 < -0.999) & (sign > 0)) | ((x_0 > 0.999) & (sign < 0))
+    open_towards_mean = ((x_0 < -0.999) & (sign < 0)) | ((x_0 > 0.999) & (sign > 0))
+    inner = upper + jnp.log(-jnp.expm1(jnp.minimum(lower - upper, -1e-7)))
+    beyond = log_ndtr((centred + 1 / 255) * inverse_std)
+    return jnp.where(
+        open_towards_tail, upper, jnp.where(open_towards_mean, beyond, inner)
+    )
+
+
+def noisy(
+    keys: jax.Array, x_0: jax.Array, schedule: Schedule
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Draws t [B] and eps [B, ...] from keys, and returns t, eps and x_t: Eq. 4."""
+    keys = image.per_image(keys, x_0.shape[0])
+    t_keys, eps_keys = image.fold_in(keys, 0), image.fold_in(keys, 1)
+    t = image.randint(t_keys, schedule.num_timesteps)
+    eps = image.normal(eps_keys, x_0.shape[1:])
+    return t, eps, q_sample(schedule, x_0, t, eps)
+
+
+def mean_flat(x: jax.Array) -> jax.Array:
+    """Mean over all dimensions but the first."""
+    return x.reshape(x.shape[0], -1).mean(axis=1)

@@ -1,0 +1,77 @@
+"""What a person sees while a model trains: progress, loss, speed and time left."""
+
+import time
+from types import TracebackType
+from typing import Self
+
+import jax
+import numpy as np
+
+from ddpm_jax.parallel import fetch
+
+# How far the host may run ahead of the devices: far enough to keep them busy, and near
+# enough that the batches on their way take little memory.
+STEPS_IN_FLIGHT = 4
+
+
+class Meter:
+    """Collects each step's scalars on the device, and reads their means now and then.
+
+    Draws a progress bar where a terminal is attached, and else prints a line for each
+    reading.
+    """
+
+    def __init__(self, batch_size: int, first: int, steps: int) -> None:
+        from tqdm import tqdm
+
+        self.batch_size = batch_size
+        self.bar = tqdm(
+            total=steps, initial=first, unit="step", dynamic_ncols=True, disable=None
+        )
+        self.done, self.steps = first, steps
+        self.restart()
+
+    def __enter__(self) -> Self:
+        """Returns itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Closes the bar."""
+        self.bar.close()
+
+    def restart(self) -> None:
+        """Begins a new interval, so that what came between does not count."""
+        self.window: list[dict[str, jax.Array]] = []
+        self.began = time.perf_counter()
+
+    def add(self, metrics: dict[str, jax.Array]) -> None:
+        """Takes the scalars of a step, without waiting for that step."""
+        self.window.append(metrics)
+        self.done += 1
+        self.bar.update()
+        if len(self.window) > STEPS_IN_FLIGHT:
+            jax.block_until_ready(self.window[-1 - STEPS_IN_FLIGHT])
+
+    def read(self) -> dict[str, float]:
+        """Means over the interval, the last bad_step, and images_per_s; waits."""
+        values = [fetch(metrics) for metrics in self.window]
+        seconds = time.perf_counter() - self.began
+        means = {name: float(np.mean([v[name] for v in values])) for name in values[0]}
+        means["bad_step"] = values[-1]["bad_step"]
+        return {**means, "images_per_s": len(values) * self.batch_size / seconds}
+
+    def show(self, scalars: dict[str, float]) -> None:
+        """Shows loss, speed and time left."""
+        shown = {k: f"{v:.4g}" for k, v in scalars.items() if k != "grad_norm"}
+        if not self.bar.disable:
+            self.bar.set_postfix(shown)
+            return
+        speed = scalars.get("images_per_s", 0) / self.batch_size
+        left = f"{(self.steps - self.done) / speed:.0f} s left" if speed else ""
+        words = [f"{name} {value}" for name, value in shown.items()]
+        print(f"step {self.done}/{self.steps}", *words, left, sep="  ", flush=True)

@@ -1,0 +1,247 @@
+"""Devices: where arrays live, and the only file of the project that knows pmap.
+
+One logical state, no leading device axis: pmap with in_axes and out_axes None keeps
+every device's copy inside one jax.Array, so that nothing outside this file says
+replicate, unreplicate or x[0]. The batch alone is cut, [n, ...] to
+[local devices, n / local devices, ...].
+
+In several processes each one holds its own devices' copies and its own rows of the
+batch; the collectives inside a step (pmean over AXIS) run over all of them, and
+axis_index(AXIS) counts the devices of all processes.
+"""
+
+import os
+import shutil
+from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec
+
+AXIS = "batch"
+
+# XLA's default CPU library is slow at the gradient of a convolution's kernel: this
+# keeps it for dots and reductions and leaves the convolutions to Eigen, which takes
+# a tenth off a training step. The name is experimental, hence the guard in _compile.
+CPU_OPTIONS: dict[str, str | bool] = {
+    "xla_cpu_experimental_ynn_fusion_type": (
+        "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"
+    )
+}
+
+# A nested dict, tuple or list of arrays, or one array.
+Tree = Any
+
+
+def check_batch_size(batch_size: int, device_count: int) -> None:
+    """Raises ValueError unless batch_size is a positive multiple of device_count.
+
+    Example:
+        >>> check_batch_size(128, 8)
+    """
+    if batch_size > 0 and batch_size % device_count == 0:
+        return
+    below = max(batch_size, 0) // device_count * device_count
+    legal = [size for size in (below, below + device_count) if size > 0]
+    raise ValueError(
+        f"batch_size {batch_size} cannot be divided among {device_count} devices: "
+        f"use {' or '.join(map(str, legal))}"
+    )
+
+
+def process_slice(
+    n: int, *, process_index: int | None = None, process_count: int | None = None
+) -> slice:
+    """Returns which of n rows are this process's: contiguous, in order, no gaps.
+
+    The two numbers default to those of the running process. Where n is a multiple of
+    the processes, the parts are equal and lie in the order of axis_index(AXIS).
+
+    Example:
+        >>> process_slice(10, process_index=1, process_count=2)
+        slice(5, 10, None)
+    """
+    index = jax.process_index() if process_index is None else process_index
+    count = jax.process_count() if process_count is None else process_count
+    return slice(n * index // count, n * (index + 1) // count)
+
+
+def replicate(tree: Tree) -> Tree:
+    """Copies a tree of arrays to every local device; no two leaves share memory.
+
+    A leaf that occurs twice (an EMA which starts as the parameters) becomes two
+    arrays, since donating one buffer twice crashes. The given tree is left intact.
+
+    Example:
+        >>> replicate({"w": np.ones(3)})["w"].is_fully_replicated
+        True
+    """
+    sharding = _sharding(PartitionSpec())
+
+    def put(leaf: Tree) -> Tree:
+        # jnp.array copies: device_put alone takes over the memory of an array that is
+        # in place already, and that of a NumPy array once for all devices.
+        return jax.device_put(jnp.array(leaf), sharding)
+
+    return jax.tree.map(put, tree)
+
+
+def shard(batch: Tree) -> Tree:
+    """Cuts arrays [n, ...] among the local devices: [devices, n / devices, ...].
+
+    batch is an array or a tree of them, this process's rows only. Raises ValueError
+    unless n is a multiple of the number of local devices.
+
+    Example:
+        >>> devices = jax.local_device_count()
+        >>> shard(np.zeros((devices * 4, 3))).shape == (devices, 4, 3)
+        True
+    """
+    devices = jax.local_device_count()
+    sharding = _sharding(PartitionSpec(AXIS))
+
+    def put(x: Tree) -> Tree:
+        check_batch_size(x.shape[0], devices)
+        rows = x.reshape(devices, x.shape[0] // devices, *x.shape[1:])
+        return jax.device_put(rows, sharding)
+
+    return jax.tree.map(put, batch)
+
+
+def compile_step(
+    step: Callable[..., Tree], state: Tree, batch: Tree, *args: Tree
+) -> Callable[..., Tree]:
+    """Compiles step(state, batch, *args) for all devices, now and once.
+
+    state and args come from replicate, batch from shard; on a device step sees its
+    rows of the batch, [n / devices, ...]. Whatever step returns must be equal on all
+    devices: take jax.lax.pmean over AXIS, or the result is that of device 0. The
+    state that a call is given is donated. Other shapes than these raise TypeError.
+
+    Example:
+        >>> def step(total, rows):
+        ...     return total + jax.lax.psum(rows.sum(), AXIS)
+        >>> total, rows = replicate(np.float32(0)), shard(np.ones(4, np.float32))
+        >>> float(compile_step(step, total, rows)(total, rows))
+        4.0
+    """
+    mapped = jax.pmap(
+        step,
+        axis_name=AXIS,
+        in_axes=(None, 0, *(None for _ in args)),
+        out_axes=None,
+        donate_argnums=(0,),
+    )
+    return _compile(mapped, state, batch, *args)
+
+
+def compile_map(
+    fn: Callable[[Tree, Tree], Tree], params: Tree, example: Tree
+) -> Callable[[Tree, Tree], Tree]:
+    """Compiles fn(params, x) over the rows of x, divided among all devices.
+
+    params come from replicate; x is an array (images, keys) or a tree of them, all
+    [n, ...]; fn maps [m, ...] to [m, ...] row by row. example has the shapes and
+    dtypes of the largest x: the function returned takes x of any 1 <= n <= that
+    size, fills it up with repeats of its last row, and returns NumPy [n, ...].
+
+    Example:
+        >>> double = compile_map(lambda w, x: w * x, replicate(2.0), np.zeros(3))
+        >>> double(replicate(2.0), np.array([1.0, 5.0]))
+        array([ 2., 10.], dtype=float32)
+    """
+    devices = jax.local_device_count()
+    size = len(jax.tree.leaves(example)[0])
+    rows = -(-size // devices)
+
+    def abstract(x: Tree) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((devices, rows, *x.shape[1:]), x.dtype)
+
+    sharded = jax.tree.map(abstract, jax.eval_shape(lambda x: x, example))
+    mapped = jax.pmap(fn, axis_name=AXIS, in_axes=(None, 0))
+    compiled = _compile(mapped, params, sharded)
+
+    def run(params: Tree, x: Tree) -> Tree:
+        n = len(jax.tree.leaves(x)[0])
+        if not 1 <= n <= size:
+            raise ValueError(f"got {n} rows: this function takes 1 to {size} at a time")
+        padded = np.minimum(np.arange(devices * rows), n - 1)
+        y = compiled(params, shard(jax.tree.map(lambda leaf: leaf[padded], x)))
+        return jax.tree.map(
+            lambda leaf: np.asarray(leaf).reshape(-1, *leaf.shape[2:])[:n], y
+        )
+
+    return run
+
+
+def fetch(metrics: Mapping[str, jax.Array]) -> dict[str, float]:
+    """Reads scalars that compile_step returned as Python floats; waits for them.
+
+    Example:
+        >>> fetch({"loss": replicate(0.5)})
+        {'loss': 0.5}
+    """
+    # Reading one device's copy is 20 times as fast as indexing the whole array.
+    own = {name: x.addressable_data(0) for name, x in metrics.items()}
+    return {name: float(x) for name, x in jax.device_get(own).items()}
+
+
+def device_report(
+    *,
+    exists: Callable[[str], bool] = os.path.exists,
+    which: Callable[[str], str | None] = shutil.which,
+    environ: Mapping[str, str] = os.environ,
+) -> str:
+    """Says in a sentence what JAX runs on, and in a second one what it overlooks.
+
+    The second is there where JAX sees only a CPU on a machine with an NVIDIA GPU or
+    a TPU, unless JAX_PLATFORMS asks for that. The probes are arguments for tests.
+
+    Example:
+        >>> device_report().startswith(jax.default_backend())
+        True
+    """
+    devices = jax.devices()
+    report = (
+        f"{jax.default_backend()}: {len(devices)} x {devices[0].device_kind}, "
+        f"processes: {jax.process_count()}."
+    )
+    if jax.default_backend() != "cpu" or environ.get("JAX_PLATFORMS") == "cpu":
+        return report
+    if which("nvidia-smi") or exists("/dev/nvidia0"):
+        return f"{report} {_hint('an NVIDIA GPU', 'cuda13')}"
+    if "TPU_NAME" in environ or exists("/dev/accel0") or exists("/dev/vfio/0"):
+        return f"{report} {_hint('a TPU', 'tpu')}"
+    return report
+
+
+def _hint(hardware: str, extra: str) -> str:
+    return (
+        f"This machine has {hardware} that JAX does not see: "
+        f'install its support with pip install "jax[{extra}]".'
+    )
+
+
+def _sharding(spec: PartitionSpec) -> NamedSharding:
+    # pmap's own mesh has this axis name: under another one it would compile twice.
+    return NamedSharding(Mesh(np.array(jax.local_devices()), (AXIS,)), spec)
+
+
+def _compile(mapped: jax.stages.Wrapped, *args: Tree) -> Callable[..., Tree]:
+    if jax.process_count() > 1:
+        # A pmap compiled ahead of time takes arrays of all processes at once and
+        # pmap itself each process's own, so here the first call compiles.
+        return mapped
+    lowered = mapped.lower(*args)
+    options = CPU_OPTIONS if jax.default_backend() == "cpu" else {}
+    try:
+        return lowered.compile(compiler_options=options)
+    except jax.errors.JaxRuntimeError as error:
+        if "No such compile option" not in str(error):
+            raise
+        return lowered.compile()

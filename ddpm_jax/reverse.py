@@ -1,0 +1,111 @@
+"""One step of the reverse process p(x_{t-1} | x_t) = N(mean, variance) of a model.
+
+The mean is the posterior mean of Eq. 7 with the model's x_0 in place of the true one
+(Sec. 3.2 of Ho et al. 2020); the losses and the samplers share it.
+
+A model is a function `eps_fn(params, x_t, t) -> eps [B, ...]`. `x0_fn`, of the same
+form, may be given in its place: it predicts x_0, which is also defined where
+alpha_bar_t = 0. The variance is a name, "fixed_large" or "fixed_small", or a function
+`(params, x_t, t) -> log variance [B, ...]`.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ddpm_jax.diffusion import at
+from ddpm_jax.diffusion import predict_x0
+from ddpm_jax.diffusion import q_posterior
+from ddpm_jax.schedules import Schedule
+
+ModelFn = Callable[[object, jax.Array, jax.Array], jax.Array]
+"""(params, x_t [B, ...], t [B]) -> [B, ...]: noise, x_0 or a log variance."""
+
+Variance = str | ModelFn
+"""A name in VARIANCES, or a function that returns the log variance."""
+
+VARIANCES = {
+    "fixed_large": lambda schedule: schedule.log_variance_large,  # sigma^2 = beta
+    "fixed_small": lambda schedule: schedule.log_variance_small,  # sigma^2 = beta~
+}
+
+
+class ReverseStep(NamedTuple):
+    """p(x_{t-1} | x_t), and the x_0 [B, ...] that it is aimed at."""
+
+    mean: jax.Array
+    log_variance: jax.Array
+    x_0: jax.Array
+
+
+def reverse_step(
+    params: object,
+    x_t: jax.Array,
+    t: jax.Array,
+    *,
+    schedule: Schedule,
+    eps_fn: ModelFn | None = None,
+    x0_fn: ModelFn | None = None,
+    variance: Variance = "fixed_large",
+    clip_x0: bool = True,
+) -> ReverseStep:
+    """Returns mean, log variance and predicted x_0 of p(x_{t-1} | x_t): Eq. 11.
+
+    x_t is [B, ...]; t is [B] int in 0..T-1. With clip_x0 the predicted x_0 is clipped
+    to [-1, 1] before the mean is formed, as the paper's code does when it samples.
+
+    Raises:
+      ValueError: unless one of eps_fn and x0_fn is given, and variance is known.
+
+    Example:
+      >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
+      >>> schedule = make_schedule(linear_beta_schedule(1000))
+      >>> zero = lambda params, x_t, t: jnp.zeros_like(x_t)
+      >>> step = reverse_step(
+      ...     {}, jnp.ones((1, 2)), jnp.array([0]), x0_fn=zero, schedule=schedule)
+      >>> step.mean.tolist()
+      [[0.0, 0.0]]
+    """
+    check_model(schedule, eps_fn, x0_fn)
+    if x0_fn is not None:
+        x_0 = x0_fn(params, x_t, t)
+    else:
+        assert eps_fn is not None
+        x_0 = predict_x0(schedule, x_t, t, eps_fn(params, x_t, t))
+    if clip_x0:
+        x_0 = jnp.clip(x_0, -1, 1)
+    mean, _ = q_posterior(schedule, x_0, x_t, t)
+    if callable(variance):
+        return ReverseStep(mean, variance(params, x_t, t), x_0)
+    return ReverseStep(mean, fixed_log_variance(schedule, x_t, t, variance), x_0)
+
+
+def fixed_log_variance(
+    schedule: Schedule, x_t: jax.Array, t: jax.Array, variance: str
+) -> jax.Array:
+    """The log variance [B, 1, ...] of a name: Sec. 3.2 of Ho et al. (2020)."""
+    if variance not in VARIANCES:
+        raise ValueError(
+            f"variance is {variance!r}; it must be one of {', '.join(VARIANCES)}, or a "
+            "function (params, x_t, t) -> log variance"
+        )
+    return at(VARIANCES[variance](schedule), t, x_t)
+
+
+def check_model(
+    schedule: Schedule, eps_fn: ModelFn | None, x0_fn: ModelFn | None
+) -> None:
+    """Raises ValueError unless one model function is given, and fits the schedule."""
+    if (eps_fn is None) == (x0_fn is None):
+        raise ValueError("give either eps_fn or x0_fn, and not both")
+    if eps_fn is None or isinstance(schedule.alphas_cumprod, jax.core.Tracer):
+        return
+    if np.asarray(schedule.alphas_cumprod)[-1] == 0:
+        raise ValueError(
+            "this schedule ends at alpha_bar = 0, where x_t is pure noise and no eps "
+            "tells what x_0 was; use a model that predicts x_0 (x0_fn), or a schedule "
+            "that keeps some signal, such as linear"
+        )

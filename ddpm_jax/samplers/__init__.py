@@ -1,0 +1,1 @@
+"""Reverse chains, one scanned function per sampler."""

@@ -1,0 +1,300 @@
+"""A training run, from a Config and a folder to a trained model: all the wiring."""
+
+import dataclasses
+import signal
+import time
+from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING
+from typing import Any
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from ddpm_jax import parallel
+from ddpm_jax.build import Parts
+from ddpm_jax.build import build
+from ddpm_jax.build import init_params
+from ddpm_jax.build import sample_images
+from ddpm_jax.checkpoint import open_checkpoints
+from ddpm_jax.checkpoint import restore
+from ddpm_jax.checkpoint import save
+from ddpm_jax.config import Config
+from ddpm_jax.config import describe
+from ddpm_jax.config import from_dict
+from ddpm_jax.config import validate
+from ddpm_jax.data import Dataset
+from ddpm_jax.data import batches
+from ddpm_jax.data import load
+from ddpm_jax.images import to_model_range
+from ddpm_jax.logs import Logs
+from ddpm_jax.meter import Meter
+from ddpm_jax.train_step import TrainState
+from ddpm_jax.train_step import init_state
+from ddpm_jax.train_step import make_optimiser
+from ddpm_jax.train_step import train_step
+from ddpm_jax.workdir import claim_workdir
+
+if TYPE_CHECKING:
+    from ddpm_jax.checkpoint import CheckpointManager
+
+
+class NonFiniteUpdateError(ArithmeticError):
+    """An update was not finite; the last checkpoint is from before it."""
+
+
+class InterruptedRunError(Exception):
+    """The run was asked to stop, and has saved the step that is its argument."""
+
+
+class Keys(NamedTuple):
+    """The named parts of a run's one root key."""
+
+    init: jax.Array
+    train: jax.Array
+    evaluate: jax.Array
+    sample: jax.Array
+
+
+class Run(NamedTuple):
+    """What the loop calls; all of it compiled before the first step."""
+
+    step: Callable[..., Any]  # (state, images, key) -> state, metrics
+    loss: Callable[..., Any]  # (params, (images, index)) -> [n]
+    sample: Callable[..., Any]  # (params, index) -> uint8 [n, H, W, C]
+
+
+def train(config: Config, workdir: Path, *, allow_config_change: bool = False) -> None:
+    """Trains until config.train.steps, going on from the newest checkpoint in workdir.
+
+    Raises:
+      ValueError, FileNotFoundError: one sentence, before anything is compiled, if the
+        config, the images, the devices and the workdir do not go together.
+      NonFiniteUpdateError: if an update was not finite; names the first such step.
+      InterruptedRunError: on Ctrl-C or SIGTERM, once the state is saved.
+    """
+    config = validate(config)
+    print(parallel.device_report())
+    parallel.check_batch_size(config.train.batch_size, jax.device_count())
+    dataset = load_data(config)
+    config = with_shape(config, dataset)
+    parts = build(config)
+    claim_workdir(workdir, config, allow_config_change)
+    print(describe(config))
+    log = config.log
+    with open_checkpoints(
+        workdir, keep=log.keep, keep_period=log.keep_period
+    ) as checkpoints:
+        state, optimiser, keys = start(config, parts, checkpoints)
+        first = int(state.step)
+        if first >= config.train.steps:
+            print(
+                f"{workdir} is trained to step {first} already; nothing is left to do"
+            )
+            return
+        run = compile_run(config, parts, state, optimiser, keys)
+        with Logs(workdir, first, active=jax.process_index() == 0) as logs:
+            loop(config, dataset, state, keys, run, logs, checkpoints)
+    print(f"checkpoints: {workdir / 'checkpoints'}")
+    print(f"samples:     {workdir / 'samples'}")
+    print(f"scalars:     {logs.metrics} and {workdir / 'tensorboard'}")
+
+
+def load_data(config: Config) -> Dataset:
+    """Loads the images and prints what they are."""
+    data = config.data
+    dataset = load(
+        data.source,
+        image_size=data.image_size,
+        channels=data.channels,
+        fit=data.fit,
+        held_out=data.held_out,
+        seed=data.seed,
+    )
+    print(dataset.report)
+    return dataset
+
+
+def with_shape(config: Config, dataset: Dataset) -> Config:
+    """The config with the size and channels that the images turned out to have."""
+    _, height, width, channels = dataset.train.shape
+    fields = dataclasses.asdict(config)
+    fields["data"] |= {"image_size": (height, width), "channels": channels}
+    return from_dict(fields)
+
+
+def start(
+    config: Config, parts: Parts, checkpoints: "CheckpointManager"
+) -> tuple[TrainState, optax.GradientTransformation, Keys]:
+    """The state of the newest checkpoint, or a fresh one, on all devices."""
+    train = config.train
+    optimiser = make_optimiser(
+        train.learning_rate,
+        warmup_steps=train.warmup_steps,
+        decay_steps=train.steps if train.decay == "cosine" else None,
+        grad_clip=train.grad_clip,
+    )
+    keys = Keys(*jax.random.split(jax.random.key(train.seed), 4))
+    state = parallel.replicate(init_state(init_params(parts, keys.init), optimiser))
+    count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    print(f"network: {count:,} parameters")
+    stored = restore(checkpoints, state)
+    if stored is None:
+        return state, optimiser, keys
+    print(f"resuming from step {int(stored.step)}")
+    return stored, optimiser, keys
+
+
+def compile_run(
+    config: Config,
+    parts: Parts,
+    state: TrainState,
+    optimiser: optax.GradientTransformation,
+    keys: Keys,
+) -> Run:
+    """Compiles the step, the held-out loss and the sampler."""
+    began = time.perf_counter()
+    local = config.train.batch_size // jax.process_count()
+    images = np.zeros((local, *parts.shape), np.uint8)
+    step = partial(
+        train_step,
+        loss_fn=parts.loss_fn,
+        optimiser=optimiser,
+        ema_decay=config.train.ema_decay,
+        flip=config.data.flip,
+        axis_name=parallel.AXIS,
+    )
+    index = np.arange(config.log.eval_images)
+    some = np.zeros((len(index), *parts.shape), np.uint8)
+    run = Run(
+        step=parallel.compile_step(
+            step, state, parallel.shard(images), parallel.replicate(keys.train)
+        ),
+        loss=parallel.compile_map(
+            partial(held_out_loss, loss_fn=parts.loss_fn, key=keys.evaluate),
+            state.params,
+            (some, index),
+        ),
+        sample=parallel.compile_map(
+            partial(sample_images, parts=parts, key=keys.sample),
+            state.params,
+            np.arange(config.log.sample_images),
+        ),
+    )
+    print(f"compiled in {time.perf_counter() - began:.1f} s")
+    return run
+
+
+def held_out_loss(
+    params: optax.Params,
+    examples: tuple[jax.Array, jax.Array],
+    *,
+    loss_fn: Callable[..., jax.Array],
+    key: jax.Array,
+) -> jax.Array:
+    """The loss [B] of uint8 images [B, H, W, C], with the same noise at every call."""
+    images, index = examples
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
+    return loss_fn(params, keys, to_model_range(images))
+
+
+def loop(
+    config: Config,
+    dataset: Dataset,
+    state: TrainState,
+    keys: Keys,
+    run: Run,
+    logs: Logs,
+    checkpoints: "CheckpointManager",
+) -> None:
+    """Steps to the end, and between steps logs, evaluates, samples and saves."""
+    steps, log, first = config.train.steps, config.log, int(state.step)
+    train_key = parallel.replicate(keys.train)
+    feed = batches(
+        dataset.train,
+        seed=config.train.seed,
+        start_step=first,
+        batch_size=config.train.batch_size,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+
+    def due(done: int, every: int) -> bool:
+        return done % every == 0 or done == steps
+
+    with stop_signals() as stop, Meter(config.train.batch_size, first, steps) as meter:
+        for done in range(first + 1, steps + 1):
+            state, metrics = run.step(state, parallel.shard(next(feed)), train_key)
+            meter.add(metrics)
+            stopped = stop.is_set()
+            saves = due(done, log.checkpoint_every) or stopped
+            scalars: dict[str, float] = {}
+            if due(done, log.every) or saves:
+                scalars |= meter.read()
+                check_finite(scalars.pop("bad_step"), checkpoints)
+            if due(done, log.eval_every):
+                scalars |= evaluate(state, dataset, log.eval_images, run)
+            if scalars:
+                logs.scalars(done, scalars)
+                meter.show(scalars)
+            if due(done, log.sample_every):
+                index = np.arange(log.sample_images)
+                logs.images(done, run.sample(state.ema_params, index))
+            if saves:
+                save(checkpoints, state, dataclasses.asdict(config))
+            if stopped:
+                raise InterruptedRunError(done)
+            if scalars:
+                meter.restart()
+
+
+def evaluate(
+    state: TrainState, dataset: Dataset, count: int, run: Run
+) -> dict[str, float]:
+    """The mean loss on held-out images, of the parameters and of their average."""
+    index = np.arange(min(count, len(dataset.held_out)))
+    examples = (dataset.held_out[index], index)
+    return {
+        "held_out_loss": float(run.loss(state.params, examples).mean()),
+        "held_out_loss_ema": float(run.loss(state.ema_params, examples).mean()),
+    }
+
+
+def check_finite(bad_step: float, checkpoints: "CheckpointManager") -> None:
+    """Raises NonFiniteUpdateError if there has been a bad step."""
+    if bad_step < 0:
+        return
+    saved = checkpoints.latest_step()
+    kept = (
+        "no checkpoint was saved before it"
+        if saved is None
+        else (f"the newest checkpoint, of step {saved}, is from before it")
+    )
+    raise NonFiniteUpdateError(
+        f"the update of step {int(bad_step)} was not finite; {kept}; try a lower "
+        "train.learning_rate, or model.dtype float32"
+    )
+
+
+@contextmanager
+def stop_signals() -> Iterator[Event]:
+    """An event that Ctrl-C and SIGTERM set, so that a step is never cut in half."""
+    stop = Event()
+
+    def handle(number: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt  # asked twice: now, and without saving
+        stop.set()
+
+    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

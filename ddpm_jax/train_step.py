@@ -1,0 +1,139 @@
+"""One training step: a pure function of the state, a batch and a key.
+
+Every random number of an example depends on (key, step, global index of the example),
+so that the same run on other devices draws the same numbers.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ddpm_jax import keys as image
+from ddpm_jax.images import to_model_range
+
+
+class TrainState(NamedTuple):
+    """All that training carries from step to step; arrays only."""
+
+    step: jax.Array  # int32, updates tried so far
+    params: optax.Params
+    ema_params: optax.Params
+    opt_state: optax.OptState
+    bad_step: jax.Array  # int32, the first step with a non-finite update, or -1
+
+
+LossFn = Callable[[optax.Params, jax.Array, jax.Array, jax.Array], jax.Array]
+"""(params, keys [B], x_0 [B, H, W, C], dropout_keys [B]) -> [B]."""
+
+
+def init_state(
+    params: optax.Params, optimiser: optax.GradientTransformation
+) -> TrainState:
+    """The state before step 0. The EMA starts as a copy: Sec. B of Ho et al. (2020).
+
+    Example:
+      >>> init_state({"w": jnp.ones(3)}, make_optimiser()).step
+      Array(0, dtype=int32)
+    """
+    # Leaves that shared a buffer would be donated twice.
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        ema_params=jax.tree.map(jnp.copy, params),
+        opt_state=optimiser.init(params),
+        bad_step=jnp.full((), -1, jnp.int32),
+    )
+
+
+def make_optimiser(
+    learning_rate: float = 2e-4,
+    *,
+    warmup_steps: int = 5000,
+    decay_steps: int | None = None,
+    grad_clip: float = 1.0,
+) -> optax.GradientTransformation:
+    """Adam behind a global-norm clip, with linear warm-up: Sec. B of Ho et al. (2020).
+
+    The learning rate rises from 0 at the first update to its full value after
+    warmup_steps, and stays, or, with decay_steps, falls on a cosine to 0 at that step.
+
+    Example:
+      >>> optimiser = make_optimiser(0.1, warmup_steps=1)
+      >>> params = {"w": jnp.ones(())}
+      >>> updates, _ = optimiser.update(params, optimiser.init(params))
+      >>> float(updates["w"])
+      -0.0
+    """
+    if decay_steps is None:
+        rate = optax.warmup_constant_schedule(0.0, learning_rate, warmup_steps)
+    else:
+        rate = optax.warmup_cosine_decay_schedule(
+            0.0, learning_rate, warmup_steps, decay_steps
+        )
+    return optax.chain(optax.clip_by_global_norm(grad_clip), optax.adam(rate))
+
+
+def train_step(
+    state: TrainState,
+    images: jax.Array,
+    key: jax.Array,
+    *,
+    loss_fn: LossFn,
+    optimiser: optax.GradientTransformation,
+    ema_decay: float = 0.9999,
+    flip: bool = True,
+    axis_name: str | None = None,
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """Updates the state by one batch of uint8 images [B, H, W, C]: Algorithm 1.
+
+    Under pmap, axis_name names the axis of devices, each of which holds a part of the
+    batch. An update that is not finite changes nothing but step and bad_step. Returns
+    the new state and the scalars loss, grad_norm and bad_step.
+    """
+    batch = images.shape[0]
+    start = 0 if axis_name is None else jax.lax.axis_index(axis_name) * batch
+    keys = image.image_keys(jax.random.fold_in(key, state.step), batch, start)
+    flip_keys, draw_keys, dropout_keys = (image.fold_in(keys, i) for i in range(3))
+    x_0 = to_model_range(images)
+    if flip:
+        x_0 = random_flip(flip_keys, x_0)
+
+    def mean_loss(params: optax.Params) -> jax.Array:
+        return loss_fn(params, draw_keys, x_0, dropout_keys).mean()
+
+    loss, grads = jax.value_and_grad(mean_loss)(state.params)
+    if axis_name is not None:
+        loss, grads = jax.lax.pmean((loss, grads), axis_name)
+    grad_norm = optax.global_norm(grads)
+    finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+    state = _update(state, grads, finite, optimiser, ema_decay)
+    return state, {"loss": loss, "grad_norm": grad_norm, "bad_step": state.bad_step}
+
+
+def _update(
+    state: TrainState,
+    grads: optax.Updates,
+    finite: jax.Array,
+    optimiser: optax.GradientTransformation,
+    ema_decay: float,
+) -> TrainState:
+    updates, opt_state = optimiser.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    ema_params = optax.incremental_update(params, state.ema_params, 1 - ema_decay)
+    new = (params, ema_params, opt_state)
+    old = (state.params, state.ema_params, state.opt_state)
+    params, ema_params, opt_state = jax.tree.map(
+        lambda after, before: jnp.where(finite, after, before), new, old
+    )
+    first_bad = (state.bad_step < 0) & ~finite
+    bad_step = jnp.where(first_bad, state.step, state.bad_step)
+    return TrainState(state.step + 1, params, ema_params, opt_state, bad_step)
+
+
+def random_flip(keys: jax.Array, images: jax.Array) -> jax.Array:
+    """Mirrors each image [B, H, W, C] left to right with probability one half."""
+    mirrored = image.bernoulli(keys, 0.5).reshape(-1, 1, 1, 1)
+    return jnp.where(mirrored, images[:, :, ::-1], images)

@@ -1,0 +1,85 @@
+"""Draws images from a trained model: python sample.py --workdir runs/digits."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from ddpm_jax import command
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Draws images from a trained model, or noises a picture with --forward.
+
+    Needs only the workdir of a run. Image i depends on the seed and i alone, whatever
+    --num and --batch-size are.
+    """
+
+    workdir: Path | None = None
+    """The folder of the run."""
+    num: int = 64
+    """How many images."""
+    seed: int = 0
+    """Which images."""
+    out: Path = Path("samples")
+    """The folder for grid.png and samples.npz (uint8 [N, H, W, C] under arr_0)."""
+    step: int | None = None
+    """Take the checkpoint of this step; the newest if not given."""
+    batch_size: int = 64
+    """Images drawn at a time."""
+    ema: bool = True
+    """Take the running average of the parameters, as the paper does."""
+    progressive: bool = False
+    """Also write the chains of the first 8 images: two strips and an animation."""
+    frames: int = 10
+    """Columns of a strip."""
+    forward: Path | None = None
+    """Draw the forward process of this picture instead; needs no workdir."""
+
+
+def main(arguments: list[str]) -> int:
+    """Parses, draws, and prints where the pictures are."""
+    options = command.parse(Sample, arguments)
+    command.check_at_least(options, num=1, batch_size=1, seed=0, frames=2)
+    command.set_up_jax()
+    from ddpm_jax import sampling
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    if options.forward is not None:
+        written = [
+            sampling.write_forward(
+                options.out,
+                options.forward,
+                workdir=options.workdir,
+                seed=options.seed,
+                count=options.frames,
+            )
+        ]
+    elif options.workdir is None:
+        raise ValueError("give --workdir, the folder of a run, such as runs/digits")
+    else:
+        trained = sampling.load_trained(
+            options.workdir, step=options.step, ema=options.ema
+        )
+        print(sampling.describe(trained))
+        written = sampling.write_samples(
+            options.out,
+            trained,
+            num=options.num,
+            seed=options.seed,
+            batch_size=options.batch_size,
+        )
+        if options.progressive:
+            written += sampling.write_chain(
+                options.out,
+                trained,
+                num=min(options.num, 8),
+                seed=options.seed,
+                count=options.frames,
+            )
+    print("\n".join(f"wrote {path}" for path in written))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main, sys.argv[1:]))

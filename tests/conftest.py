@@ -1,0 +1,20 @@
+"""Strict settings for every test, and one compilation cache for all of them.
+
+Environment variables carry the cache to the processes that tests start as well.
+"""
+
+import os
+from pathlib import Path
+
+_CACHE = Path(__file__).resolve().parents[1] / ".cache" / "jax"
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+import jax  # noqa: E402, because it reads the environment as it is imported
+
+# Two devices make every pmap real; more cost 25 times as much and prove no more.
+jax.config.update("jax_num_cpu_devices", 2)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_debug_key_reuse", True)

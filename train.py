@@ -1,0 +1,44 @@
+"""Trains a DDPM: python train.py --config configs/cifar.py."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from ddpm_jax import command
+from ddpm_jax.config import Config
+
+
+@dataclass(frozen=True)
+class Train(Config):
+    """Trains a DDPM, or goes on with the run that --workdir holds.
+
+    --config names a Python file whose get_config() returns the fields below; each can
+    be overridden here.
+    """
+
+    config: Path | None = None
+    """The config file, such as configs/digits.py."""
+    workdir: Path | None = None
+    """Where the run is kept; runs/NAME for configs/NAME.py if not given."""
+    allow_config_change: bool = False
+    """Go on with the run in workdir even if its config was another."""
+
+
+def main(arguments: list[str]) -> int:
+    """Parses, trains, and returns the exit code."""
+    options = command.parse(Train, arguments)
+    if options.config is None:
+        raise ValueError("give --config FILE, such as --config configs/digits.py")
+    command.set_up_jax()
+    from ddpm_jax.train_loop import train
+
+    train(
+        command.config_of(options),
+        options.workdir or Path("runs") / options.config.stem,
+        allow_config_change=options.allow_config_change,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main, sys.argv[1:]))
