@@ -17,12 +17,13 @@ def get_config() -> Config:
         model=Model(
             ch=32,
             ch_mult=(1, 2),
+            num_res_blocks=1,
             attention_resolutions=(4,),
             dropout=0.0,
         ),
         data=Data(source="digits", flip=False),
         train=Train(
-            steps=2400,
+            steps=1600,
             batch_size=64,
             learning_rate=2e-3,
             warmup_steps=100,
@@ -31,11 +32,11 @@ def get_config() -> Config:
         ),
         log=Log(
             every=50,
-            eval_every=400,
+            eval_every=200,
             eval_images=360,
-            sample_every=1200,
-            sample_images=16,
-            checkpoint_every=800,
+            sample_every=800,
+            sample_images=64,
+            checkpoint_every=400,
             keep_period=None,
         ),
     )

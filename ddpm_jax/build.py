@@ -9,10 +9,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ddpm_jax import keys as image
 from ddpm_jax.config import Config
 from ddpm_jax.config import Model
 from ddpm_jax.config import Objective
 from ddpm_jax.config import schedule_of
+from ddpm_jax.images import to_model_range
 from ddpm_jax.images import to_uint8
 from ddpm_jax.prediction import model_functions
 from ddpm_jax.prediction import training_loss
@@ -119,14 +121,12 @@ def apply_network(
     """Applies the U-Net to x_t [B, H, W, C], with dropout where keys [B] are given."""
 
     def with_dropout(x_t: jax.Array, t: jax.Array, key: jax.Array) -> jax.Array:
-        batch = x_t[None], t[None]
-        out: jax.Array = model.apply(params, *batch, train=True, rngs={"dropout": key})
-        return out[0]
+        batch, rngs = (x_t[None], t[None]), {"dropout": key}
+        return jnp.asarray(model.apply(params, *batch, train=True, rngs=rngs))[0]
 
     with jax.default_matmul_precision(precision):
         if dropout_keys is None or model.dropout == 0:
-            plain: jax.Array = model.apply(params, x_t, t)
-            return plain
+            return jnp.asarray(model.apply(params, x_t, t))
         # One key for the whole batch would tie an image's mask to its neighbours.
         return jax.vmap(with_dropout)(x_t, t, dropout_keys)
 
@@ -155,13 +155,16 @@ def network_loss(
 
 
 def sample_images(
-    params: optax.Params, index: jax.Array, *, parts: Parts, key: jax.Array
+    shared: tuple[optax.Params, jax.Array], index: jax.Array, *, parts: Parts
 ) -> jax.Array:
-    """Draws the images of a seed that index [B] names: uint8 [B, H, W, C]."""
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
+    """Draws the images that index [B] names: uint8 [B, H, W, C].
+
+    shared is (params, key); image i is drawn from fold_in(key, i).
+    """
+    params, key = shared
     x_0 = ddpm_sample(
         params,
-        keys,
+        image.fold_in_each(key, index),
         (*index.shape, *parts.shape),
         schedule=parts.schedule,
         clip_x0=parts.clip_x0,
@@ -171,18 +174,17 @@ def sample_images(
 
 
 def sample_frames(
-    params: optax.Params,
+    shared: tuple[optax.Params, jax.Array],
     index: jax.Array,
     *,
     parts: Parts,
-    key: jax.Array,
     frame_steps: tuple[int, ...],
 ) -> tuple[jax.Array, Frames]:
-    """Like `sample_images`, with frames [B, F, H, W, C], all uint8."""
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
+    """Like `sample_images`, with frames [B, F, H, W, C] of the chains, all uint8."""
+    params, key = shared
     x_0, frames = ddpm_sample_frames(
         params,
-        keys,
+        image.fold_in_each(key, index),
         (*index.shape, *parts.shape),
         frame_steps=frame_steps,
         schedule=parts.schedule,
@@ -191,3 +193,18 @@ def sample_frames(
     )
     batch_first = jax.tree.map(lambda x: to_uint8(jnp.moveaxis(x, 0, 1)), frames)
     return to_uint8(x_0), batch_first
+
+
+def held_out_loss(
+    shared: tuple[optax.Params, jax.Array],
+    examples: tuple[jax.Array, jax.Array],
+    *,
+    loss_fn: Callable[..., jax.Array],
+) -> jax.Array:
+    """The loss [B] of uint8 images [B, H, W, C], with the same noise at every call.
+
+    shared is (params, key); examples are (images, index [B]), and the noise of an
+    image is drawn from fold_in(key, index).
+    """
+    (params, key), (images, index) = shared, examples
+    return loss_fn(params, image.fold_in_each(key, index), to_model_range(images))

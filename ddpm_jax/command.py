@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -14,6 +15,14 @@ from ddpm_jax.config import Config
 from ddpm_jax.config import load_config
 
 Options = TypeVar("Options")
+
+EXIT_CODES: dict[type[BaseException], int] = {
+    KeyboardInterrupt: 130,
+    ArithmeticError: 1,
+    ValueError: 2,
+    OSError: 2,
+    ModuleNotFoundError: 2,
+}
 
 
 def parse(kind: type[Options], arguments: list[str]) -> Options:
@@ -62,16 +71,16 @@ def set_up_jax() -> None:
 def run(main: Callable[[list[str]], int], arguments: list[str]) -> int:
     """Calls main and returns the exit code; expected errors become one sentence.
 
-    130 after an interruption, 2 for wrong input, 1 for a run that failed.
+    130 after an interruption, 2 for wrong input, 1 for a run that failed. Under
+    python -X dev the traceback is shown as well.
     """
     try:
         return main(arguments)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except ArithmeticError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    except (Exception, KeyboardInterrupt) as error:
+        codes = [code for kind, code in EXIT_CODES.items() if isinstance(error, kind)]
+        if not codes:
+            raise
+        if sys.flags.dev_mode:
+            traceback.print_exc()
+        print(f"{'' if codes[0] == 130 else 'error: '}{error}", file=sys.stderr)
+        return codes[0]

@@ -17,7 +17,7 @@ def image_keys(key: jax.Array, count: int, start: int | jax.Array = 0) -> jax.Ar
       >>> bool((image_keys(key, 4)[2:] == image_keys(key, 2, start=2)).all())
       True
     """
-    return jax.vmap(jax.random.fold_in, (None, 0))(key, start + jnp.arange(count))
+    return fold_in_each(key, start + jnp.arange(count))
 
 
 def per_image(keys: jax.Array, count: int) -> jax.Array:
@@ -38,6 +38,11 @@ def per_image(keys: jax.Array, count: int) -> jax.Array:
             f"{count} images, as ddpm_jax.image_keys(key, {count}) makes them"
         )
     return keys
+
+
+def fold_in_each(key: jax.Array, numbers: jax.Array) -> jax.Array:
+    """Folds each of the numbers [B] into one key: keys [B]."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, numbers)
 
 
 def fold_in(keys: jax.Array, data: int | jax.Array) -> jax.Array:

@@ -20,14 +20,19 @@ class Logs:
     """
 
     def __init__(self, workdir: Path, start: int, *, active: bool = True) -> None:
+        """Goes on from step start; writes nothing unless active."""
+        self.workdir, self.active = workdir, active
+        self.metrics = workdir / "metrics.jsonl"
+        if active:
+            self._open(start)
+
+    def _open(self, start: int) -> None:
         from tensorboardX import SummaryWriter
 
-        self.workdir = workdir
-        self.metrics = workdir / "metrics.jsonl"
         _drop_after(self.metrics, start)
-        self.file = open(self.metrics, "a", encoding="utf-8")  # noqa: SIM115
+        self.file = open(self.metrics, "a", encoding="utf-8")
         self.board = SummaryWriter(
-            str(workdir / "tensorboard"), purge_step=start + 1, flush_secs=30
+            str(self.workdir / "tensorboard"), purge_step=start + 1, flush_secs=30
         )
 
     def __enter__(self) -> Self:
@@ -41,22 +46,27 @@ class Logs:
         traceback: TracebackType | None,
     ) -> None:
         """Closes both files."""
-        self.file.close()
-        self.board.close()
+        if self.active:
+            self.file.close()
+            self.board.close()
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Writes the scalars of a step: one line, one point in each curve."""
+        if not self.active:
+            return
         self.file.write(json.dumps({"step": step, **values}) + "\n")
         self.file.flush()
         for name, value in values.items():
             self.board.add_scalar(name, value, step)
 
-    def images(self, step: int, images: np.ndarray) -> Path:
-        """Writes a grid of uint8 images [N, H, W, C]; returns the PNG's path."""
+    def images(self, step: int, images: np.ndarray) -> None:
+        """Writes a grid of uint8 images [N, H, W, C]."""
+        if not self.active:
+            return
         board = grid(images)
         rgb = np.repeat(board, 3, axis=2) if board.shape[2] == 1 else board
         self.board.add_image("samples", rgb, step, dataformats="HWC")
-        return save_grid(self.workdir / "samples" / f"step_{step:07d}.png", images)
+        save_grid(self.workdir / "samples" / f"step_{step:07d}.png", images)
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:

@@ -21,12 +21,19 @@ class Meter:
     reading.
     """
 
-    def __init__(self, batch_size: int, first: int, steps: int) -> None:
+    def __init__(
+        self, batch_size: int, first: int, steps: int, *, active: bool = True
+    ) -> None:
+        """Begins at step first of steps; says nothing unless active."""
         from tqdm import tqdm
 
-        self.batch_size = batch_size
+        self.active, self.batch_size = active, batch_size
         self.bar = tqdm(
-            total=steps, initial=first, unit="step", dynamic_ncols=True, disable=None
+            total=steps,
+            initial=first,
+            unit="step",
+            dynamic_ncols=True,
+            disable=None if active else True,
         )
         self.done, self.steps = first, steps
         self.restart()
@@ -70,6 +77,7 @@ class Meter:
         shown = {k: f"{v:.4g}" for k, v in scalars.items() if k != "grad_norm"}
         if not self.bar.disable:
             self.bar.set_postfix(shown)
+        if not self.bar.disable or not self.active:
             return
         speed = scalars.get("images_per_s", 0) / self.batch_size
         left = f"{(self.steps - self.done) / speed:.0f} s left" if speed else ""

@@ -27,6 +27,7 @@ from ddpm_jax.figures import save_strip
 from ddpm_jax.images import save_grid
 from ddpm_jax.images import save_npz
 from ddpm_jax.samplers.ddpm import Frames
+from ddpm_jax.workdir import read_config
 
 
 class Trained(NamedTuple):
@@ -78,27 +79,22 @@ def draw(
 
     Image i depends on (seed, i) alone, up to the rounding of float sums.
     """
-    params = parallel.replicate(trained.params)
-    sample = partial(sample_images, parts=trained.parts, key=jax.random.key(seed))
+    shared = parallel.replicate((trained.params, jax.random.key(seed)))
+    sample = partial(sample_images, parts=trained.parts)
     index = np.arange(num)
-    compiled = parallel.compile_map(sample, params, index[:batch_size])
+    compiled = parallel.compile_map(sample, shared, index[:batch_size])
     for start in range(0, num, batch_size):
-        yield compiled(params, index[start : start + batch_size])
+        yield compiled(shared, index[start : start + batch_size])
 
 
 def draw_frames(
     trained: Trained, *, num: int, seed: int = 0, frame_steps: tuple[int, ...]
 ) -> tuple[np.ndarray, Frames]:
     """The same images 0..num-1, and frames [num, F, H, W, C] of their chains."""
-    params = parallel.replicate(trained.params)
-    sample = partial(
-        sample_frames,
-        parts=trained.parts,
-        key=jax.random.key(seed),
-        frame_steps=frame_steps,
-    )
+    shared = parallel.replicate((trained.params, jax.random.key(seed)))
+    sample = partial(sample_frames, parts=trained.parts, frame_steps=frame_steps)
     index = np.arange(num)
-    x_0, frames = parallel.compile_map(sample, params, index)(params, index)
+    x_0, frames = parallel.compile_map(sample, shared, index)(shared, index)
     return x_0, frames
 
 
@@ -148,7 +144,7 @@ def write_forward(
     Its size and its schedule are those of the model in workdir, or its own and the
     paper's.
     """
-    config = Config() if workdir is None else load_trained(workdir).config
+    config = Config() if workdir is None else read_config(workdir)
     schedule = schedule_of(config)
     policy = Policy(config.data.image_size, config.data.channels, config.data.fit)
     images = read_image(picture, policy)[None]

@@ -148,7 +148,8 @@ def cosine_beta_schedule(
     offset = 0.008
     time = np.arange(num_timesteps + 1, dtype=np.float64) / num_timesteps
     signal = np.cos((time + offset) / (1 + offset) * np.pi / 2) ** 2
-    return np.minimum(1 - signal[1:] / signal[:-1], 0.999)
+    betas: np.ndarray = np.minimum(1 - signal[1:] / signal[:-1], 0.999)
+    return betas
 
 
 SCHEDULES: dict[str, Callable[[int, float, float], np.ndarray]] = {

@@ -20,6 +20,7 @@ import optax
 from ddpm_jax import parallel
 from ddpm_jax.build import Parts
 from ddpm_jax.build import build
+from ddpm_jax.build import held_out_loss
 from ddpm_jax.build import init_params
 from ddpm_jax.build import sample_images
 from ddpm_jax.checkpoint import open_checkpoints
@@ -32,7 +33,6 @@ from ddpm_jax.config import validate
 from ddpm_jax.data import Dataset
 from ddpm_jax.data import batches
 from ddpm_jax.data import load
-from ddpm_jax.images import to_model_range
 from ddpm_jax.logs import Logs
 from ddpm_jax.meter import Meter
 from ddpm_jax.train_step import TrainState
@@ -49,8 +49,8 @@ class NonFiniteUpdateError(ArithmeticError):
     """An update was not finite; the last checkpoint is from before it."""
 
 
-class InterruptedRunError(Exception):
-    """The run was asked to stop, and has saved the step that is its argument."""
+class InterruptedRunError(KeyboardInterrupt):
+    """The run was asked to stop, and did, once its state was saved."""
 
 
 class Keys(NamedTuple):
@@ -63,11 +63,13 @@ class Keys(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What the loop calls; all of it compiled before the first step."""
+    """What the loop calls, compiled before the first step, and with what."""
 
     step: Callable[..., Any]  # (state, images, key) -> state, metrics
-    loss: Callable[..., Any]  # (params, (images, index)) -> [n]
-    sample: Callable[..., Any]  # (params, index) -> uint8 [n, H, W, C]
+    loss: Callable[..., Any]  # ((params, key), examples) -> [n]
+    sample: Callable[..., Any]  # ((params, key), index) -> uint8 [n, H, W, C]
+    examples: tuple[np.ndarray, np.ndarray]  # held-out images, and their index
+    keys: Keys
 
 
 def train(config: Config, workdir: Path, *, allow_config_change: bool = False) -> None:
@@ -98,9 +100,9 @@ def train(config: Config, workdir: Path, *, allow_config_change: bool = False) -
                 f"{workdir} is trained to step {first} already; nothing is left to do"
             )
             return
-        run = compile_run(config, parts, state, optimiser, keys)
+        run = compile_run(config, dataset, parts, state, optimiser, keys)
         with Logs(workdir, first, active=jax.process_index() == 0) as logs:
-            loop(config, dataset, state, keys, run, logs, checkpoints)
+            loop(config, dataset, state, run, logs, checkpoints)
     print(f"checkpoints: {workdir / 'checkpoints'}")
     print(f"samples:     {workdir / 'samples'}")
     print(f"scalars:     {logs.metrics} and {workdir / 'tensorboard'}")
@@ -153,6 +155,7 @@ def start(
 
 def compile_run(
     config: Config,
+    dataset: Dataset,
     parts: Parts,
     state: TrainState,
     optimiser: optax.GradientTransformation,
@@ -170,52 +173,38 @@ def compile_run(
         flip=config.data.flip,
         axis_name=parallel.AXIS,
     )
-    index = np.arange(config.log.eval_images)
-    some = np.zeros((len(index), *parts.shape), np.uint8)
+    count = min(config.log.eval_images, len(dataset.held_out))
+    examples = dataset.held_out[np.arange(count)], np.arange(count)
+    shared = state.ema_params, parallel.replicate(keys.evaluate)
     run = Run(
         step=parallel.compile_step(
             step, state, parallel.shard(images), parallel.replicate(keys.train)
         ),
         loss=parallel.compile_map(
-            partial(held_out_loss, loss_fn=parts.loss_fn, key=keys.evaluate),
-            state.params,
-            (some, index),
+            partial(held_out_loss, loss_fn=parts.loss_fn), shared, examples
         ),
         sample=parallel.compile_map(
-            partial(sample_images, parts=parts, key=keys.sample),
-            state.params,
+            partial(sample_images, parts=parts),
+            shared,
             np.arange(config.log.sample_images),
         ),
+        examples=examples,
+        keys=Keys(*map(parallel.replicate, keys)),
     )
     print(f"compiled in {time.perf_counter() - began:.1f} s")
     return run
-
-
-def held_out_loss(
-    params: optax.Params,
-    examples: tuple[jax.Array, jax.Array],
-    *,
-    loss_fn: Callable[..., jax.Array],
-    key: jax.Array,
-) -> jax.Array:
-    """The loss [B] of uint8 images [B, H, W, C], with the same noise at every call."""
-    images, index = examples
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
-    return loss_fn(params, keys, to_model_range(images))
 
 
 def loop(
     config: Config,
     dataset: Dataset,
     state: TrainState,
-    keys: Keys,
     run: Run,
     logs: Logs,
     checkpoints: "CheckpointManager",
 ) -> None:
     """Steps to the end, and between steps logs, evaluates, samples and saves."""
     steps, log, first = config.train.steps, config.log, int(state.step)
-    train_key = parallel.replicate(keys.train)
     feed = batches(
         dataset.train,
         seed=config.train.seed,
@@ -228,9 +217,10 @@ def loop(
     def due(done: int, every: int) -> bool:
         return done % every == 0 or done == steps
 
-    with stop_signals() as stop, Meter(config.train.batch_size, first, steps) as meter:
+    meter = Meter(config.train.batch_size, first, steps, active=logs.active)
+    with stop_signals() as stop, meter:
         for done in range(first + 1, steps + 1):
-            state, metrics = run.step(state, parallel.shard(next(feed)), train_key)
+            state, metrics = run.step(state, parallel.shard(next(feed)), run.keys.train)
             meter.add(metrics)
             stopped = stop.is_set()
             saves = due(done, log.checkpoint_every) or stopped
@@ -239,30 +229,31 @@ def loop(
                 scalars |= meter.read()
                 check_finite(scalars.pop("bad_step"), checkpoints)
             if due(done, log.eval_every):
-                scalars |= evaluate(state, dataset, log.eval_images, run)
+                scalars |= evaluate(state, run)
             if scalars:
                 logs.scalars(done, scalars)
                 meter.show(scalars)
             if due(done, log.sample_every):
                 index = np.arange(log.sample_images)
-                logs.images(done, run.sample(state.ema_params, index))
+                shared = state.ema_params, run.keys.sample
+                logs.images(done, run.sample(shared, index))
             if saves:
                 save(checkpoints, state, dataclasses.asdict(config))
             if stopped:
-                raise InterruptedRunError(done)
+                raise InterruptedRunError(
+                    f"stopped at step {done}, which is saved; the same command goes on "
+                    "from there"
+                )
             if scalars:
                 meter.restart()
 
 
-def evaluate(
-    state: TrainState, dataset: Dataset, count: int, run: Run
-) -> dict[str, float]:
+def evaluate(state: TrainState, run: Run) -> dict[str, float]:
     """The mean loss on held-out images, of the parameters and of their average."""
-    index = np.arange(min(count, len(dataset.held_out)))
-    examples = (dataset.held_out[index], index)
+    weights = {"held_out_loss": state.params, "held_out_loss_ema": state.ema_params}
     return {
-        "held_out_loss": float(run.loss(state.params, examples).mean()),
-        "held_out_loss_ema": float(run.loss(state.ema_params, examples).mean()),
+        name: float(run.loss((params, run.keys.evaluate), run.examples).mean())
+        for name, params in weights.items()
     }
 
 
