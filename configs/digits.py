@@ -2,6 +2,7 @@
 
 Reproduces: nothing of the paper; shows that all of it works, on real images.
 Data:       the 1,797 digits that scikit-learn ships; no download.
+Hardware:   two CPU cores.
 Command:    python train.py --config configs/digits.py
 """
 

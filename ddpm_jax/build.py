@@ -105,9 +105,9 @@ def make_model(config: Model, shape: tuple[int, int, int], learned: bool) -> UNe
 
 
 def init_params(parts: Parts, key: jax.Array) -> optax.Params:
-    """Draws the network's parameters, in one compiled call."""
+    """Draws the network's parameters."""
     x, t = jnp.zeros((1, *parts.shape)), jnp.zeros(1, jnp.int32)
-    return jax.jit(parts.model.init)(key, x, t)
+    return parts.model.init(key, x, t)
 
 
 def apply_network(

@@ -103,7 +103,7 @@ class Data:
     """Height and width in pixels; None: as the source has them."""
     channels: Literal[1, 3, 4] | None = None
     """1 gray, 3 RGB (transparency over white), 4 RGBA; None: as the source has them."""
-    fit: Literal["crop", "pad", "stretch"] = "crop"
+    fit: Literal["crop", "pad", "pad_white", "stretch"] = "crop"
     """How images of another shape are brought to image_size."""
     held_out: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Share of the images to hold out; None: the source's own rule."""

@@ -143,14 +143,19 @@ def start(
         grad_clip=train.grad_clip,
     )
     keys = Keys(*jax.random.split(jax.random.key(train.seed), 4))
-    state = parallel.replicate(init_state(init_params(parts, keys.init), optimiser))
-    count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+
+    def initial_state(key: jax.Array) -> TrainState:
+        return init_state(init_params(parts, key), optimiser)
+
+    target = parallel.abstract(jax.eval_shape(initial_state, keys.init))
+    count = sum(leaf.size for leaf in jax.tree.leaves(target.params))
     print(f"network: {count:,} parameters")
-    stored = restore(checkpoints, state)
-    if stored is None:
-        return state, optimiser, keys
-    print(f"resuming from step {int(stored.step)}")
-    return stored, optimiser, keys
+    state = restore(checkpoints, target)
+    if state is None:
+        state = parallel.replicate(parallel.run_once(initial_state, keys.init))
+    else:
+        print(f"resuming from step {int(state.step)}")
+    return state, optimiser, keys
 
 
 def compile_run(

@@ -67,12 +67,14 @@ def make_optimiser(
       >>> float(updates["w"])
       -0.0
     """
-    if decay_steps is None:
-        rate = optax.warmup_constant_schedule(0.0, learning_rate, warmup_steps)
-    else:
-        rate = optax.warmup_cosine_decay_schedule(
-            0.0, learning_rate, warmup_steps, decay_steps
-        )
+    rate = optax.constant_schedule(learning_rate)
+    if decay_steps is not None:
+        steps = decay_steps - warmup_steps
+        rate = optax.cosine_decay_schedule(learning_rate, steps)
+    # optax reads a warm-up of 0 steps as a rate that stays 0.
+    if warmup_steps > 0:
+        rise = optax.linear_schedule(0.0, learning_rate, warmup_steps)
+        rate = optax.join_schedules([rise, rate], [warmup_steps])
     return optax.chain(optax.clip_by_global_norm(grad_clip), optax.adam(rate))
 
 
@@ -107,7 +109,7 @@ def train_step(
     loss, grads = jax.value_and_grad(mean_loss)(state.params)
     if axis_name is not None:
         loss, grads = jax.lax.pmean((loss, grads), axis_name)
-    grad_norm = optax.global_norm(grads)
+    grad_norm = optax.tree.norm(grads)
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
     state = _update(state, grads, finite, optimiser, ema_decay)
     return state, {"loss": loss, "grad_norm": grad_norm, "bad_step": state.bad_step}

@@ -1,0 +1,226 @@
+"""What a config describes is what the functions do that are built from it."""
+
+import dataclasses
+import functools
+import math
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ddpm_jax import keys as image
+from ddpm_jax.build import Parts
+from ddpm_jax.build import build
+from ddpm_jax.build import held_out_loss
+from ddpm_jax.build import init_params
+from ddpm_jax.build import sample_frames
+from ddpm_jax.build import sample_images
+from ddpm_jax.config import Config
+from ddpm_jax.config import Data
+from ddpm_jax.config import Model
+from ddpm_jax.config import Objective
+from ddpm_jax.config import Process
+from ddpm_jax.images import to_model_range
+
+# Parameters are nested dicts of arrays, which no static type describes.
+Tree = Any
+
+CONFIG = Config(
+    process=Process(num_timesteps=6, beta_start=0.02, beta_end=0.7),
+    model=Model(
+        ch=8,
+        ch_mult=(1,),
+        num_res_blocks=1,
+        attention_resolutions=(),
+        dropout=0.5,
+        num_groups=4,
+    ),
+    data=Data(image_size=(4, 6), channels=3),
+)
+T = jnp.array([1, 1, 4])
+X = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4, 6, 3)), jnp.float32)
+
+
+def parts_with(objective: Objective = CONFIG.objective, **model: Any) -> Parts:  # noqa: ANN401
+    changed = dataclasses.replace(CONFIG.model, **model)
+    return build(dataclasses.replace(CONFIG, model=changed, objective=objective))
+
+
+@functools.cache
+def params_of(learned: bool = False) -> Tree:
+    """Parameters of which none is zero, so that every layer counts."""
+    objective = Objective(loss="vlb", variance="learned") if learned else Objective()
+    parts = parts_with(objective)
+    rng = np.random.default_rng(1)
+
+    def draw(leaf: jax.ShapeDtypeStruct) -> jax.Array:
+        scale = max(math.prod(leaf.shape[:-1]), 4) ** -0.5
+        return jnp.asarray(rng.normal(size=leaf.shape, scale=scale), jnp.float32)
+
+    shapes = jax.eval_shape(functools.partial(init_params, parts), jax.random.key(0))
+    return jax.tree.map(draw, shapes)
+
+
+def dropout_keys(*numbers: int) -> jax.Array:
+    return image.fold_in_each(jax.random.key(9), jnp.array(numbers))
+
+
+def test_a_config_without_the_images_shape_is_refused() -> None:
+    for data in (Data(), Data(channels=3), Data(image_size=(8, 8))):
+        with pytest.raises(ValueError, match="image_size and data.channels are not set"):
+            build(dataclasses.replace(CONFIG, data=data))
+
+
+@pytest.mark.parametrize(
+    ("size", "sentence"),
+    [
+        ((28, 32), "height 28 .* use 24 or 32"),
+        ((32, 36), "width 36 .* use 32 or 40"),
+        ((4, 32), "height 4 .* use 8"),
+    ],
+)
+def test_an_image_that_does_not_fit_is_answered_by_the_nearest_sizes(
+    size: tuple[int, int], sentence: str
+) -> None:
+    data = Data(image_size=size, channels=3)
+    with pytest.raises(ValueError, match=sentence):
+        build(Config(data=data))
+
+
+def test_a_learned_variance_doubles_the_channels_that_leave_the_network() -> None:
+    assert parts_with().model.out_channels == 3
+    objective = Objective(loss="vlb", variance="learned")
+    parts = parts_with(objective)
+    assert parts.model.out_channels == 6
+    assert parts.network(params_of(learned=True), X, T).shape == (3, 4, 6, 6)
+    mean = parts.functions["eps_fn"](params_of(learned=True), X, T)
+    log_variance = parts.functions["variance"](params_of(learned=True), X, T)
+    both = parts.network(params_of(learned=True), X, T)
+    np.testing.assert_array_equal(jnp.concatenate([mean, log_variance], -1), both)
+
+
+def test_the_same_key_draws_the_same_parameters_and_another_does_not() -> None:
+    def kernel(seed: int) -> np.ndarray:
+        params = init_params(parts_with(), jax.random.key(seed))
+        return np.asarray(params["params"]["conv_in"]["kernel"])
+
+    np.testing.assert_array_equal(kernel(0), kernel(0))
+    assert abs(kernel(0) - kernel(1)).max() > 0.01
+
+
+def test_a_network_with_dropout_has_a_mask_for_each_image() -> None:
+    network, params = parts_with().network, params_of()
+    twice = jnp.stack([X[0], X[0], X[2]])
+    same = network(params, twice, T, dropout_keys=dropout_keys(1, 1, 2))
+    other = network(params, twice, T, dropout_keys=dropout_keys(1, 3, 2))
+    np.testing.assert_allclose(same[0], same[1], atol=1e-5)
+    assert abs(other[0] - other[1]).max() > 0.01
+    np.testing.assert_allclose(same[0], other[0], atol=1e-5)
+    alone = network(params, X[2:], T[2:], dropout_keys=dropout_keys(2))
+    np.testing.assert_allclose(same[2:], alone, atol=1e-5)
+
+
+def test_dropout_is_off_without_keys_and_changes_the_loss_with_them() -> None:
+    off, on = parts_with(dropout=0.0), parts_with(dropout=0.5)
+    x_0 = jnp.clip(X, -1, 1)
+
+    def loss(parts: Parts, *keys: jax.Array) -> np.ndarray:
+        root = image.image_keys(jax.random.key(2), 3)
+        return np.asarray(parts.loss_fn(params_of(), root, x_0, *keys))
+
+    assert loss(on).shape == (3,)
+    np.testing.assert_array_equal(loss(on), loss(off))
+    np.testing.assert_array_equal(loss(off, dropout_keys(1, 2, 3)), loss(off))
+    first, second = (loss(on, dropout_keys(*k)) for k in ((1, 2, 3), (1, 2, 4)))
+    assert abs(first - loss(on)).min() > 1e-4
+    np.testing.assert_allclose(first[:2], second[:2], rtol=1e-5)
+    assert abs(first[2] - second[2]) > 1e-4
+
+
+@pytest.mark.parametrize("precision", ["default", "high", "highest"])
+def test_the_precision_reaches_every_product_and_its_gradient(precision: str) -> None:
+    parts = parts_with(precision=precision, attention_resolutions=(4,), dropout=0.0)
+    shapes = jax.eval_shape(functools.partial(init_params, parts), jax.random.key(0))
+
+    def total(params: Tree) -> jax.Array:
+        return parts.network(params, X, T).sum()
+
+    text = str(jax.make_jaxpr(jax.grad(total))(shapes))
+    found = re.findall(r"(?<!_)precision=(\(.*?\)|\S+)", text)
+    assert len(found) >= text.count("conv_general_dilated[") > 10
+    wanted = precision.upper()
+    assert all(wanted in each.upper() for each in found), set(found)
+
+
+def test_bfloat16_reaches_the_network_and_not_its_parameters_and_answer() -> None:
+    parts, params = parts_with(dtype="bfloat16"), params_of()
+    exact, rounded = parts_with().network(params, X, T), parts.network(params, X, T)
+    assert rounded.dtype == jnp.float32
+    assert 1e-4 < abs(rounded - exact).max() < 0.1 * abs(exact).max()
+    shapes = jax.eval_shape(functools.partial(init_params, parts), jax.random.key(0))
+    assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {jnp.dtype("float32")}
+
+
+def test_sample_i_is_the_same_in_any_batch_and_with_frames_or_without() -> None:
+    parts, params = parts_with(), params_of()
+
+    def shared() -> tuple[Tree, jax.Array]:
+        return params, jax.random.key(4)
+
+    def close(one: jax.Array, other: jax.Array) -> bool:
+        difference = np.asarray(one).astype(int) - np.asarray(other).astype(int)
+        return bool((abs(difference) <= 1).all())
+
+    whole = sample_images(shared(), jnp.arange(5), parts=parts)
+    assert whole.shape == (5, 4, 6, 3) and whole.dtype == jnp.uint8
+    assert close(sample_images(shared(), jnp.array([3, 1]), parts=parts), whole[[3, 1]])
+    assert not close(whole[3], whole[1])
+    x_0, frames = sample_frames(
+        shared(), jnp.arange(5), parts=parts, frame_steps=(5, 2, 0)
+    )
+    assert close(x_0, whole)
+    assert frames.x_t.shape == frames.x_0.shape == (5, 3, 4, 6, 3)
+    assert frames.x_t.dtype == jnp.uint8
+    # The last step adds no noise: what is predicted at t = 0 is the sample.
+    assert close(frames.x_0[:, 2], x_0)
+
+
+@pytest.mark.parametrize("clip_x0", [True, False])
+def test_a_sample_is_clipped_on_its_way_where_the_objective_says_so(
+    clip_x0: bool,
+) -> None:
+    parts = parts_with(Objective(clip_x0=clip_x0))
+    assert parts.clip_x0 is clip_x0
+    other = parts_with(Objective(clip_x0=not clip_x0))
+    params = jax.tree.map(lambda leaf: 3 * leaf, params_of())
+    ours, theirs = (
+        sample_images((params, jax.random.key(4)), jnp.arange(4), parts=p)
+        for p in (parts, other)
+    )
+    assert (ours != theirs).any()
+
+
+def test_the_held_out_loss_has_the_same_noise_at_every_call_and_no_dropout() -> None:
+    images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (5, 4, 6, 3)))
+    images = images.astype(jnp.uint8)
+
+    def loss(index: list[int], dropout: float) -> np.ndarray:
+        rows = jnp.array(index)
+        return np.asarray(
+            held_out_loss(
+                (params_of(), jax.random.key(3)),
+                (images[rows], rows),
+                loss_fn=parts_with(dropout=dropout).loss_fn,
+            )
+        )
+
+    whole = loss([0, 1, 2, 3, 4], 0.5)
+    np.testing.assert_array_equal(whole, loss([0, 1, 2, 3, 4], 0.5))
+    np.testing.assert_array_equal(whole, loss([0, 1, 2, 3, 4], 0.0))
+    np.testing.assert_allclose(loss([3, 1], 0.5), whole[[3, 1]], rtol=1e-5)
+    keys = image.fold_in_each(jax.random.key(3), jnp.arange(5))
+    direct = parts_with().loss_fn(params_of(), keys, to_model_range(images))
+    np.testing.assert_array_equal(whole, direct)

@@ -1,0 +1,184 @@
+"""train.py and sample.py as a person types them."""
+
+import importlib.util
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ddpm_jax import command
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = """
+import sys
+sys.path.insert(0, {tests!r})
+import tiny
+
+def get_config():
+    return tiny.CONFIG
+"""
+
+
+def script(name: str) -> ModuleType:
+    path, name = ROOT / f"{name}.py", f"ddpm_jax_{name}_script"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec and spec.loader
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(name: str, *arguments: object) -> int:
+    return command.run(script(name).main, [str(a) for a in arguments])
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("configs") / "tiny_digits.py"
+    path.write_text(CONFIG.format(tests=str(ROOT / "tests")))
+    return path
+
+
+@pytest.fixture(scope="module")
+def workdir(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    workdir = tmp_path_factory.mktemp("runs") / "digits"
+    assert run("train", "--config", config, "--workdir", workdir) == 0
+    return workdir
+
+
+def test_ctrl_c_saves_and_exits_130_and_the_same_command_goes_on(
+    config: Path, tmp_path: Path
+) -> None:
+    line = [sys.executable, "train.py", "--config", config, "--workdir", tmp_path]
+    line += ["--log.every", "1", "--train.steps", "100000"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(line, cwd=ROOT, **pipes) as process:
+        assert process.stdout and process.stderr
+        seen = ""
+        for text in process.stdout:
+            seen += text
+            if text.startswith("step 3/"):
+                process.send_signal(signal.SIGINT)
+                break
+        rest, errors = process.communicate()
+    assert process.returncode == 130, seen + rest + errors
+    assert "Traceback" not in errors
+    stopped = re.search(r"stopped at step (\d+), which is saved", errors)
+    assert stopped and (tmp_path / "checkpoints" / stopped[1]).is_dir()
+    line += ["--train.steps", str(int(stopped[1]) + 1), "--allow-config-change"]
+    again = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert f"resuming from step {stopped[1]}\n" in again.stdout
+
+
+def test_sample_writes_a_grid_and_an_npz_and_says_which_weights(
+    workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--workdir", workdir, "--num", 5, "--out", tmp_path, "--progressive")
+    assert run("sample", *options, "--batch-size", 3, "--frames", 4) == 0
+    said = capsys.readouterr().out
+    assert "weights: EMA (0.9) of step 6, 53.1% of it still the untrained" in said
+    with np.load(tmp_path / "samples.npz", allow_pickle=False) as stored:
+        assert stored.files == ["arr_0"]
+        images = stored["arr_0"]
+    assert images.shape == (5, 8, 8, 1) and images.dtype == np.uint8
+    for name in ("grid.png", "chain_x_t.png", "chain_x_0.png", "chain.gif"):
+        with Image.open(tmp_path / name) as picture:
+            picture.load()
+
+
+def test_sample_takes_an_older_step_and_the_raw_weights(
+    workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--workdir", workdir, "--num", 1, "--out", tmp_path)
+    assert run("sample", *options, "--step", 3, "--no-ema") == 0
+    assert "weights: parameters of step 3, not averaged" in capsys.readouterr().out
+
+
+def test_forward_draws_a_picture_with_and_without_a_workdir(
+    workdir: Path, tmp_path: Path
+) -> None:
+    picture = tmp_path / "picture.png"
+    Image.new("RGB", (20, 10), (200, 30, 30)).save(picture)
+    for more in ((), ("--workdir", workdir)):
+        options = ("--forward", picture, "--out", tmp_path / "out", "--frames", 3)
+        assert run("sample", *options, *more) == 0
+        with Image.open(tmp_path / "out" / "forward.png") as strip:
+            assert strip.width > 3 * strip.height
+            assert strip.mode == ("L" if more else "RGB")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((), "give --workdir, the folder of a run"),
+        (("--workdir", "nowhere"), "there is no checkpoint in"),
+        (("--num", 0), "--num is 0; give at least 1"),
+        (("--batch-size", -1), "--batch-size is -1"),
+        (("--seed", -1), "--seed is -1"),
+        (("--forward", "nowhere.png"), "No such file"),
+        (("--forward", __file__), "can't be used: not an image"),
+    ],
+)
+def test_sample_answers_bad_input_in_one_sentence(
+    arguments: tuple, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("sample", *arguments, "--out", tmp_path / "out") == 2
+    said = capsys.readouterr().err
+    assert sentence in said and "Traceback" not in said
+
+
+def test_sample_names_the_steps_there_are(
+    workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("sample", "--workdir", workdir, "--step", 4, "--out", tmp_path) == 2
+    assert "choose one of 3, 6" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((), "give --config FILE"),
+        (("--config", "nowhere.py"), "there is no config file nowhere.py"),
+        (("--config", "setup.cfg"), "a config file ends in .py"),
+        (("--train.learning-rate", "nan"), "train.learning_rate is nan"),
+        (("--data.source", "nowhere"), "nowhere"),
+        (("--model.ch", "6"), "num_groups"),
+        (("--model.ch-mult", "1", "1", "1", "1", "1"), "multiple"),
+        (("--train.batch-size", "3"), "use 2 or 4"),
+    ],
+)
+def test_train_answers_bad_input_in_one_sentence(
+    config: Path,
+    arguments: tuple,
+    sentence: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(ROOT)
+    given = arguments and arguments[0] != "--config"
+    more = ("--config", config) if given else ()
+    assert run("train", *more, *arguments, "--workdir", tmp_path / "run") == 2
+    said = capsys.readouterr().err
+    assert sentence in said and "Traceback" not in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_that_was_damaged_is_not_sampled_from(
+    workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(workdir, copy)
+    for path in (copy / "checkpoints" / "6" / "ema_params").rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[:7])
+    assert run("sample", "--workdir", copy, "--out", tmp_path / "out") == 2
+    said = capsys.readouterr().err
+    assert "Traceback" not in said and said.count("\n") == 1

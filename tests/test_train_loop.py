@@ -1,0 +1,113 @@
+"""Whole runs, in this process: what they leave behind, and going on from there."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import tiny
+
+from ddpm_jax.checkpoint import latest_step
+from ddpm_jax.checkpoint import restore_weights
+from ddpm_jax.config import from_dict
+from ddpm_jax.sampling import draw
+from ddpm_jax.sampling import load_trained
+from ddpm_jax.train_loop import NonFiniteUpdateError
+from ddpm_jax.train_loop import train
+from ddpm_jax.workdir import read_config
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    workdir = tmp_path_factory.mktemp("runs") / "digits"
+    train(tiny.CONFIG, workdir)
+    return workdir
+
+
+def lines(workdir: Path) -> list[dict[str, float]]:
+    text = (workdir / "metrics.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_run_leaves_what_was_asked_for(finished: Path) -> None:
+    assert [line["step"] for line in lines(finished)] == [2, 3, 4, 6]
+    assert {"loss", "grad_norm", "images_per_s"} <= set(lines(finished)[0])
+    assert {"held_out_loss", "held_out_loss_ema"} <= set(lines(finished)[1])
+    assert [p.name for p in (finished / "samples").iterdir()] == ["step_0000006.png"]
+    assert list((finished / "tensorboard").iterdir())
+    assert latest_step(finished) == 6
+
+
+def test_the_config_with_the_images_shape_is_in_workdir_and_checkpoint(
+    finished: Path,
+) -> None:
+    data = dataclasses.replace(tiny.CONFIG.data, image_size=(8, 8), channels=1)
+    expected = dataclasses.replace(tiny.CONFIG, data=data)
+    assert read_config(finished) == expected
+    assert from_dict(restore_weights(finished)[2]) == expected
+
+
+def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workdir = tmp_path / "digits"
+    shutil.copytree(finished, workdir)
+    shutil.rmtree(workdir / "checkpoints" / "6")
+    train(tiny.CONFIG, workdir)
+    assert "resuming from step 3" in capsys.readouterr().out
+    for ema in (True, False):
+        resumed, whole = (restore_weights(w, ema=ema)[0] for w in (workdir, finished))
+        jax.tree.map(np.testing.assert_array_equal, resumed, whole)
+    assert [line["step"] for line in lines(workdir)] == [2, 3, 4, 6]
+    for one, other in zip(lines(workdir), lines(finished), strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=0.5)
+        assert one.get("held_out_loss") == other.get("held_out_loss")
+
+
+def test_a_finished_run_has_nothing_left_to_do(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(tiny.CONFIG, finished)
+    assert "is trained to step 6 already" in capsys.readouterr().out
+
+
+def test_another_config_is_refused_with_what_changed(finished: Path) -> None:
+    other = tiny.with_train(learning_rate=0.5, steps=7)
+    with pytest.raises(ValueError, match="holds a run with another config") as refused:
+        train(other, finished)
+    assert "train.learning_rate: 0.001 -> 0.5" in str(refused.value)
+    assert "train.steps: 6 -> 7" in str(refused.value)
+    assert read_config(finished).train.steps == 6
+
+
+def test_a_bad_update_ends_the_run_and_the_last_good_checkpoint_stays(
+    tmp_path: Path,
+) -> None:
+    # Adam's step is as long as the rate: the first leaves weights that overflow.
+    log = dataclasses.replace(tiny.CONFIG.log, every=3, checkpoint_every=1)
+    config = tiny.with_train(learning_rate=1e38, warmup_steps=0, steps=9)
+    with pytest.raises(NonFiniteUpdateError, match="the update of step 1 was not") as e:
+        train(dataclasses.replace(config, log=log), tmp_path)
+    assert "the newest checkpoint, of step 1, is from before it" in str(e.value)
+    assert latest_step(tmp_path) == 1
+
+
+def test_a_batch_that_does_not_divide_is_refused_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(ValueError, match="batch_size 5 .* use 4 or 6"):
+        train(tiny.with_train(batch_size=5), tmp_path / "digits")
+    assert not (tmp_path / "digits").exists()
+
+
+def test_image_i_is_the_same_whatever_is_drawn_with_it(finished: Path) -> None:
+    trained = load_trained(finished)
+    whole = np.concatenate(list(draw(trained, num=9, seed=3, batch_size=9)))
+    parts = np.concatenate(list(draw(trained, num=7, seed=3, batch_size=2)))
+    close = abs(whole[:7].astype(int) - parts.astype(int)) <= 1
+    assert close.mean() >= 0.999
+    other = np.concatenate(list(draw(trained, num=9, seed=4, batch_size=9)))
+    assert (whole != other).mean() > 0.5

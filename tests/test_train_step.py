@@ -1,0 +1,139 @@
+"""The training step, against NumPy's Adam and against itself on other devices."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import tiny
+
+from ddpm_jax import keys as image
+from ddpm_jax import parallel
+from ddpm_jax.build import build
+from ddpm_jax.build import init_params
+from ddpm_jax.config import Config
+from ddpm_jax.config import Data
+from ddpm_jax.train_step import TrainState
+from ddpm_jax.train_step import init_state
+from ddpm_jax.train_step import make_optimiser
+from ddpm_jax.train_step import random_flip
+from ddpm_jax.train_step import train_step
+
+KEY = jax.random.key(0)
+IMAGES = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1), dtype=np.uint8)
+
+
+def linear_loss(
+    params: dict, keys: jax.Array, x_0: jax.Array, dropout_keys: jax.Array
+) -> jax.Array:
+    """Its gradient is the same at every step: (3, 4), of norm 5."""
+    return jnp.full(len(x_0), params["a"] * 3 + params["b"] * 4)
+
+
+def run(
+    steps: int, optimiser: optax.GradientTransformation, decay: float = 0.9
+) -> list[TrainState]:
+    state = init_state({"a": jnp.float32(1), "b": jnp.float32(2)}, optimiser)
+    step = jax.jit(
+        partial(train_step, loss_fn=linear_loss, optimiser=optimiser, ema_decay=decay)
+    )
+    states = [state]
+    for _ in range(steps):
+        state, _ = step(state, IMAGES, KEY)
+        states.append(state)
+    return states
+
+
+def test_the_update_is_clipped_adam_with_warm_up_and_a_constant_ema() -> None:
+    states = run(12, make_optimiser(0.1, warmup_steps=5, grad_clip=1.0))
+    w, grad = np.array([1.0, 2.0]), np.array([0.6, 0.8])  # (3, 4) clipped to norm 1
+    ema, m, v = w.copy(), np.zeros(2), np.zeros(2)
+    for i in range(12):
+        m, v = 0.9 * m + 0.1 * grad, 0.999 * v + 0.001 * grad**2
+        m_hat, v_hat = m / (1 - 0.9 ** (i + 1)), v / (1 - 0.999 ** (i + 1))
+        w = w - 0.1 * min(i / 5, 1) * m_hat / (np.sqrt(v_hat) + 1e-8)
+        ema = 0.9 * ema + 0.1 * w
+        got = states[i + 1]
+        np.testing.assert_allclose(list(got.params.values()), w, atol=2e-5)
+        np.testing.assert_allclose(list(got.ema_params.values()), ema, atol=2e-5)
+        assert int(got.step) == i + 1
+    assert states[1].params == states[0].params  # the first update has rate 0
+
+
+def test_cosine_decay_ends_at_zero() -> None:
+    states = run(8, make_optimiser(0.1, warmup_steps=2, decay_steps=7))
+    moves = [
+        abs(float(after.params["a"] - before.params["a"]))
+        for before, after in zip(states[:-1], states[1:], strict=True)
+    ]
+    assert moves[0] == 0 and moves[2] == max(moves)
+    assert moves[2:] == sorted(moves[2:], reverse=True)
+    assert moves[7] == pytest.approx(0, abs=1e-7)
+
+
+def test_an_update_that_is_not_finite_changes_nothing_and_is_remembered() -> None:
+    def loss(
+        params: dict, keys: jax.Array, x_0: jax.Array, dropout_keys: jax.Array
+    ) -> jax.Array:
+        # log of a negative number, at an image that is all black
+        return params["w"] * jnp.log(x_0.mean((1, 2, 3)) + 1 - 1e-3)
+
+    optimiser = make_optimiser(0.1, warmup_steps=0)
+    state = init_state({"w": jnp.float32(1)}, optimiser)
+    step = jax.jit(partial(train_step, loss_fn=loss, optimiser=optimiser))
+    good, _ = step(state, IMAGES, KEY)
+    black = IMAGES.copy()
+    black[1] = 0
+    bad, metrics = step(good, black, KEY)
+    worse, metrics = step(bad, black, KEY)
+    assert not jnp.isfinite(metrics["loss"])
+    assert (int(worse.step), int(worse.bad_step), int(good.bad_step)) == (3, 1, -1)
+    assert worse.params == good.params and worse.ema_params == good.ema_params
+    assert jax.tree.leaves(worse.opt_state) == jax.tree.leaves(good.opt_state)
+    assert float(good.params["w"]) != 1.0
+
+
+def test_half_of_the_images_are_mirrored_each_by_its_own_key() -> None:
+    images = jnp.tile(jnp.arange(3.0).reshape(1, 1, 3, 1), (2000, 2, 1, 1))
+    flipped = random_flip(image.image_keys(KEY, 2000), images)
+    mirrored = np.asarray(flipped[:, 0, 0, 0] == 2)
+    np.testing.assert_array_equal(flipped[~mirrored], images[~mirrored])
+    np.testing.assert_array_equal(flipped[mirrored], images[mirrored][:, :, ::-1])
+    assert mirrored.mean() == pytest.approx(0.5, abs=4 * np.sqrt(0.25 / 2000))
+    part = random_flip(image.image_keys(KEY, 5, start=9), images[:5])
+    np.testing.assert_array_equal(part, flipped[9:14])
+
+
+def test_twenty_steps_on_two_devices_are_those_on_one() -> None:
+    config = Config(
+        process=tiny.CONFIG.process,
+        model=tiny.MODEL,
+        data=Data(image_size=(8, 8), channels=1),
+    )
+    assert config.model.dropout == 0.1
+    parts = build(config)
+    optimiser = make_optimiser(1e-3, warmup_steps=5)
+    state = init_state(init_params(parts, KEY), optimiser)
+    step = partial(train_step, loss_fn=parts.loss_fn, optimiser=optimiser)
+    images = np.random.default_rng(1).integers(0, 256, (20, 8, 8, 8, 1), np.uint8)
+    train_key = jax.random.key(1)
+
+    one, on_one = jax.jit(step), []
+    alone = state
+    for batch in images:
+        alone, metrics = one(alone, batch, train_key)
+        on_one.append(float(metrics["loss"]))
+
+    key, both = parallel.replicate(train_key), parallel.replicate(state)
+    assert jax.local_device_count() == 2
+    shared_step = partial(step, axis_name=parallel.AXIS)
+    two = parallel.compile_step(shared_step, both, parallel.shard(images[0]), key)
+    on_two = []
+    for batch in images:
+        both, metrics = two(both, parallel.shard(batch), key)
+        on_two.append(parallel.fetch(metrics)["loss"])
+
+    np.testing.assert_allclose(on_two, on_one, rtol=1e-5)
+    assert len(set(on_one)) == 20
