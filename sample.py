@@ -16,7 +16,7 @@ class Sample:
     """
 
     workdir: Path | None = None
-    """The folder of the run."""
+    """The folder of the run, or a .safetensors file of its weights."""
     num: int = 64
     """How many images."""
     seed: int = 0

@@ -27,6 +27,8 @@ from ddpm_jax.figures import save_strip
 from ddpm_jax.images import save_grid
 from ddpm_jax.images import save_npz
 from ddpm_jax.samplers.ddpm import Frames
+from ddpm_jax.weights import SUFFIX
+from ddpm_jax.weights import load_weights
 from ddpm_jax.workdir import read_config
 
 
@@ -43,15 +45,23 @@ class Trained(NamedTuple):
 def load_trained(
     workdir: str | Path, *, step: int | None = None, ema: bool = True
 ) -> Trained:
-    """Reads the model of a workdir: the newest checkpoint, or that of step.
+    """Reads the model of a workdir, or of a .safetensors file of EMA weights.
 
-    ema chooses the running average of the parameters, which the paper samples from.
+    Of a workdir it is the newest checkpoint, or that of step; ema chooses the running
+    average of the parameters, which the paper samples from.
 
     Raises:
       FileNotFoundError: if there is no such checkpoint; names those there are.
       ValueError: if the checkpoint is damaged.
     """
-    params, found, stored = restore_weights(workdir, step=step, ema=ema)
+    if Path(workdir).suffix == SUFFIX:
+        if step is not None or not ema:
+            raise ValueError(
+                f"{workdir} holds the EMA of one step; no other can be had"
+            )
+        params, found, stored = load_weights(workdir)
+    else:
+        params, found, stored = restore_weights(workdir, step=step, ema=ema)
     config = from_dict(stored)
     return Trained(config, build(config), params, found, ema)
 

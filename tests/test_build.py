@@ -23,7 +23,10 @@ from ddpm_jax.config import Data
 from ddpm_jax.config import Model
 from ddpm_jax.config import Objective
 from ddpm_jax.config import Process
+from ddpm_jax.diffusion import predict_x0
 from ddpm_jax.images import to_model_range
+from ddpm_jax.reverse import ReverseStep
+from ddpm_jax.reverse import reverse_step
 
 # Parameters are nested dicts of arrays, which no static type describes.
 Tree = Any
@@ -64,13 +67,19 @@ def params_of(learned: bool = False) -> Tree:
     return jax.tree.map(draw, shapes)
 
 
+def answer(parts: Parts, x_t: jax.Array, t: jax.Array, *keys: jax.Array) -> np.ndarray:
+    return np.asarray(jax.jit(parts.network)(params_of(), x_t, t, *keys))
+
+
 def dropout_keys(*numbers: int) -> jax.Array:
     return image.fold_in_each(jax.random.key(9), jnp.array(numbers))
 
 
 def test_a_config_without_the_images_shape_is_refused() -> None:
     for data in (Data(), Data(channels=3), Data(image_size=(8, 8))):
-        with pytest.raises(ValueError, match="image_size and data.channels are not set"):
+        with pytest.raises(
+            ValueError, match="image_size and data.channels are not set"
+        ):
             build(dataclasses.replace(CONFIG, data=data))
 
 
@@ -95,16 +104,25 @@ def test_a_learned_variance_doubles_the_channels_that_leave_the_network() -> Non
     objective = Objective(loss="vlb", variance="learned")
     parts = parts_with(objective)
     assert parts.model.out_channels == 6
-    assert parts.network(params_of(learned=True), X, T).shape == (3, 4, 6, 6)
-    mean = parts.functions["eps_fn"](params_of(learned=True), X, T)
-    log_variance = parts.functions["variance"](params_of(learned=True), X, T)
-    both = parts.network(params_of(learned=True), X, T)
-    np.testing.assert_array_equal(jnp.concatenate([mean, log_variance], -1), both)
+    params = params_of(learned=True)
+
+    @jax.jit
+    def step(params: Tree) -> tuple[ReverseStep, jax.Array]:
+        answer = parts.network(params, X, T)
+        model = {"schedule": parts.schedule, "clip_x0": False, **parts.functions}
+        return reverse_step(params, X, T, **model), answer
+
+    ours, both = step(params)
+    assert both.shape == (3, 4, 6, 6)
+    np.testing.assert_allclose(ours.log_variance, both[..., 3:], rtol=1e-5, atol=1e-5)
+    x_0 = predict_x0(parts.schedule, X, T, both[..., :3])
+    np.testing.assert_allclose(ours.x_0, x_0, rtol=1e-4, atol=1e-4)
 
 
 def test_the_same_key_draws_the_same_parameters_and_another_does_not() -> None:
     def kernel(seed: int) -> np.ndarray:
-        params = init_params(parts_with(), jax.random.key(seed))
+        init = jax.jit(functools.partial(init_params, parts_with()))
+        params = init(jax.random.key(seed))
         return np.asarray(params["params"]["conv_in"]["kernel"])
 
     np.testing.assert_array_equal(kernel(0), kernel(0))
@@ -112,14 +130,13 @@ def test_the_same_key_draws_the_same_parameters_and_another_does_not() -> None:
 
 
 def test_a_network_with_dropout_has_a_mask_for_each_image() -> None:
-    network, params = parts_with().network, params_of()
-    twice = jnp.stack([X[0], X[0], X[2]])
-    same = network(params, twice, T, dropout_keys=dropout_keys(1, 1, 2))
-    other = network(params, twice, T, dropout_keys=dropout_keys(1, 3, 2))
+    parts, twice = parts_with(), jnp.stack([X[0], X[0], X[2]])
+    same = answer(parts, twice, T, dropout_keys(1, 1, 2))
+    other = answer(parts, twice, T, dropout_keys(1, 3, 2))
     np.testing.assert_allclose(same[0], same[1], atol=1e-5)
     assert abs(other[0] - other[1]).max() > 0.01
     np.testing.assert_allclose(same[0], other[0], atol=1e-5)
-    alone = network(params, X[2:], T[2:], dropout_keys=dropout_keys(2))
+    alone = answer(parts, X[2:], T[2:], dropout_keys(2))
     np.testing.assert_allclose(same[2:], alone, atol=1e-5)
 
 
@@ -129,7 +146,7 @@ def test_dropout_is_off_without_keys_and_changes_the_loss_with_them() -> None:
 
     def loss(parts: Parts, *keys: jax.Array) -> np.ndarray:
         root = image.image_keys(jax.random.key(2), 3)
-        return np.asarray(parts.loss_fn(params_of(), root, x_0, *keys))
+        return np.asarray(jax.jit(parts.loss_fn)(params_of(), root, x_0, *keys))
 
     assert loss(on).shape == (3,)
     np.testing.assert_array_equal(loss(on), loss(off))
@@ -156,51 +173,44 @@ def test_the_precision_reaches_every_product_and_its_gradient(precision: str) ->
 
 
 def test_bfloat16_reaches_the_network_and_not_its_parameters_and_answer() -> None:
-    parts, params = parts_with(dtype="bfloat16"), params_of()
-    exact, rounded = parts_with().network(params, X, T), parts.network(params, X, T)
+    parts = parts_with(dtype="bfloat16")
+    exact, rounded = answer(parts_with(), X, T), answer(parts, X, T)
     assert rounded.dtype == jnp.float32
     assert 1e-4 < abs(rounded - exact).max() < 0.1 * abs(exact).max()
     shapes = jax.eval_shape(functools.partial(init_params, parts), jax.random.key(0))
     assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {jnp.dtype("float32")}
 
 
+def sampled(parts: Parts, *index: int) -> np.ndarray:
+    shared = params_of(), jax.random.key(4)
+    sample = jax.jit(functools.partial(sample_images, parts=parts))
+    return np.asarray(sample(shared, jnp.array(index)))
+
+
 def test_sample_i_is_the_same_in_any_batch_and_with_frames_or_without() -> None:
-    parts, params = parts_with(), params_of()
+    parts = parts_with()
 
-    def shared() -> tuple[Tree, jax.Array]:
-        return params, jax.random.key(4)
+    def close(one: np.ndarray, other: np.ndarray) -> bool:
+        return bool((abs(one.astype(int) - other.astype(int)) <= 1).all())
 
-    def close(one: jax.Array, other: jax.Array) -> bool:
-        difference = np.asarray(one).astype(int) - np.asarray(other).astype(int)
-        return bool((abs(difference) <= 1).all())
-
-    whole = sample_images(shared(), jnp.arange(5), parts=parts)
-    assert whole.shape == (5, 4, 6, 3) and whole.dtype == jnp.uint8
-    assert close(sample_images(shared(), jnp.array([3, 1]), parts=parts), whole[[3, 1]])
+    whole = sampled(parts, 0, 1, 2, 3, 4)
+    assert whole.shape == (5, 4, 6, 3) and whole.dtype == np.uint8
+    assert close(sampled(parts, 3, 1), whole[[3, 1]])
     assert not close(whole[3], whole[1])
-    x_0, frames = sample_frames(
-        shared(), jnp.arange(5), parts=parts, frame_steps=(5, 2, 0)
-    )
+    frames_of = functools.partial(sample_frames, parts=parts, frame_steps=(5, 2, 0))
+    shared = params_of(), jax.random.key(4)
+    x_0, frames = jax.tree.map(np.asarray, jax.jit(frames_of)(shared, jnp.arange(5)))
     assert close(x_0, whole)
     assert frames.x_t.shape == frames.x_0.shape == (5, 3, 4, 6, 3)
-    assert frames.x_t.dtype == jnp.uint8
+    assert frames.x_t.dtype == np.uint8
     # The last step adds no noise: what is predicted at t = 0 is the sample.
     assert close(frames.x_0[:, 2], x_0)
 
 
-@pytest.mark.parametrize("clip_x0", [True, False])
-def test_a_sample_is_clipped_on_its_way_where_the_objective_says_so(
-    clip_x0: bool,
-) -> None:
-    parts = parts_with(Objective(clip_x0=clip_x0))
-    assert parts.clip_x0 is clip_x0
-    other = parts_with(Objective(clip_x0=not clip_x0))
-    params = jax.tree.map(lambda leaf: 3 * leaf, params_of())
-    ours, theirs = (
-        sample_images((params, jax.random.key(4)), jnp.arange(4), parts=p)
-        for p in (parts, other)
-    )
-    assert (ours != theirs).any()
+def test_x_0_is_clipped_on_the_way_where_the_objective_says_so() -> None:
+    clipped, free = (parts_with(Objective(clip_x0=clip)) for clip in (True, False))
+    assert clipped.clip_x0 and not free.clip_x0
+    assert (sampled(clipped, 0, 1) != sampled(free, 0, 1)).any()
 
 
 def test_the_held_out_loss_has_the_same_noise_at_every_call_and_no_dropout() -> None:
@@ -209,18 +219,15 @@ def test_the_held_out_loss_has_the_same_noise_at_every_call_and_no_dropout() -> 
 
     def loss(index: list[int], dropout: float) -> np.ndarray:
         rows = jnp.array(index)
-        return np.asarray(
-            held_out_loss(
-                (params_of(), jax.random.key(3)),
-                (images[rows], rows),
-                loss_fn=parts_with(dropout=dropout).loss_fn,
-            )
-        )
+        loss_fn = parts_with(dropout=dropout).loss_fn
+        loss = jax.jit(functools.partial(held_out_loss, loss_fn=loss_fn))
+        shared = params_of(), jax.random.key(3)
+        return np.asarray(loss(shared, (images[rows], rows)))
 
     whole = loss([0, 1, 2, 3, 4], 0.5)
     np.testing.assert_array_equal(whole, loss([0, 1, 2, 3, 4], 0.5))
     np.testing.assert_array_equal(whole, loss([0, 1, 2, 3, 4], 0.0))
     np.testing.assert_allclose(loss([3, 1], 0.5), whole[[3, 1]], rtol=1e-5)
     keys = image.fold_in_each(jax.random.key(3), jnp.arange(5))
-    direct = parts_with().loss_fn(params_of(), keys, to_model_range(images))
-    np.testing.assert_array_equal(whole, direct)
+    direct = jax.jit(parts_with().loss_fn)(params_of(), keys, to_model_range(images))
+    np.testing.assert_allclose(whole, direct, rtol=1e-5)

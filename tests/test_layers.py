@@ -13,7 +13,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 MATHEMATICS = {"diffusion", "keys", "losses", "reverse", "samplers", "schedules"}
 MAY_IMPORT = {"ddpm_jax", "jax", "numpy"}
 SOLE_USERS = {
-    "flax": {"unet.py"},
+    "flax": {"unet.py", "weights.py"},  # safetensors.flax, for bfloat16
     "orbax": {"checkpoint.py"},
     "pmap": {"parallel.py"},
 }

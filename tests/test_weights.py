@@ -1,0 +1,43 @@
+"""Weights in one file: a round trip, and files that are not what they should be."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.flax import save_file
+
+from ddpm_jax.weights import load_weights
+from ddpm_jax.weights import save_weights
+
+PARAMS = {"params": {"a": {"kernel": np.linspace(0, 1, 6).reshape(2, 3)}, "b": 2.5}}
+
+
+def test_weights_survive_the_round_trip_to_the_digits_of_their_type(
+    tmp_path: Path,
+) -> None:
+    for dtype, tolerance in ((jnp.float32, 1e-7), (jnp.bfloat16, 2**-8)):
+        path = save_weights(
+            tmp_path / "w", PARAMS, step=7, config={"x": [1, 2]}, dtype=dtype
+        )
+        params, step, config = load_weights(path)
+        assert (step, config) == (7, {"x": [1, 2]})
+        for got, exact in zip(
+            jax.tree.leaves(params), jax.tree.leaves(PARAMS), strict=True
+        ):
+            assert got.dtype == np.float32
+            np.testing.assert_allclose(got, exact, rtol=tolerance)
+    assert [p.name for p in tmp_path.iterdir()] == ["w.safetensors"]
+
+
+def test_files_that_are_not_weights_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        load_weights(tmp_path / "nowhere.safetensors")
+    path = save_weights(tmp_path / "w", PARAMS, step=7, config={})
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(ValueError, match="is damaged or no safetensors file"):
+        load_weights(path)
+    save_file({"a": jnp.ones(2)}, path)
+    with pytest.raises(ValueError, match="has no config inside"):
+        load_weights(path)
