@@ -62,13 +62,17 @@ class Keys(NamedTuple):
     sample: jax.Array
 
 
+Examples = tuple[np.ndarray, np.ndarray]
+"""uint8 images [n, H, W, C], and the number [n] of each, which decides its noise."""
+
+
 class Run(NamedTuple):
     """What the loop calls, compiled before the first step, and with what."""
 
     step: Callable[..., Any]  # (state, images, key) -> state, metrics
     loss: Callable[..., Any]  # ((params, key), examples) -> [n]
     sample: Callable[..., Any]  # ((params, key), index) -> uint8 [n, H, W, C]
-    examples: tuple[np.ndarray, np.ndarray]  # held-out images, and their index
+    held_out: list[Examples]  # a batch at a time
     keys: Keys
 
 
@@ -167,9 +171,8 @@ def compile_run(
     keys: Keys,
 ) -> Run:
     """Compiles the step, the held-out loss and the sampler."""
+    print("compiling; later starts find the programs in the cache ...", flush=True)
     began = time.perf_counter()
-    local = config.train.batch_size // jax.process_count()
-    images = np.zeros((local, *parts.shape), np.uint8)
     step = partial(
         train_step,
         loss_fn=parts.loss_fn,
@@ -178,26 +181,32 @@ def compile_run(
         flip=config.data.flip,
         axis_name=parallel.AXIS,
     )
-    count = min(config.log.eval_images, len(dataset.held_out))
-    examples = dataset.held_out[np.arange(count)], np.arange(count)
-    shared = state.ema_params, parallel.replicate(keys.evaluate)
+    keys = Keys(*map(parallel.replicate, keys))
+    batch_size = config.train.batch_size // jax.process_count()
+    images = parallel.shard(np.zeros((batch_size, *parts.shape), np.uint8))
+    held_out = held_out_batches(dataset, config.log.eval_images, batch_size)
+    loss = partial(held_out_loss, loss_fn=parts.loss_fn)
+    sample = partial(sample_images, parts=parts)
+    index = np.arange(config.log.sample_images)
+    shared = state.ema_params, keys.sample
     run = Run(
-        step=parallel.compile_step(
-            step, state, parallel.shard(images), parallel.replicate(keys.train)
-        ),
-        loss=parallel.compile_map(
-            partial(held_out_loss, loss_fn=parts.loss_fn), shared, examples
-        ),
-        sample=parallel.compile_map(
-            partial(sample_images, parts=parts),
-            shared,
-            np.arange(config.log.sample_images),
-        ),
-        examples=examples,
-        keys=Keys(*map(parallel.replicate, keys)),
+        step=parallel.compile_step(step, state, images, keys.train),
+        loss=parallel.compile_map(loss, shared, held_out[0]),
+        sample=parallel.compile_map(sample, shared, index),
+        held_out=held_out,
+        keys=keys,
     )
     print(f"compiled in {time.perf_counter() - began:.1f} s")
     return run
+
+
+def held_out_batches(dataset: Dataset, count: int, batch_size: int) -> list[Examples]:
+    """The first count held-out images, in batches that surely fit the memory."""
+    index = np.arange(min(count, len(dataset.held_out)))
+    parts = [
+        index[start : start + batch_size] for start in range(0, len(index), batch_size)
+    ]
+    return [(dataset.held_out[part], part) for part in parts]
 
 
 def loop(
@@ -256,10 +265,12 @@ def loop(
 def evaluate(state: TrainState, run: Run) -> dict[str, float]:
     """The mean loss on held-out images, of the parameters and of their average."""
     weights = {"held_out_loss": state.params, "held_out_loss_ema": state.ema_params}
-    return {
-        name: float(run.loss((params, run.keys.evaluate), run.examples).mean())
-        for name, params in weights.items()
-    }
+    means = {}
+    for name, params in weights.items():
+        shared = params, run.keys.evaluate
+        losses = [run.loss(shared, batch) for batch in run.held_out]
+        means[name] = float(np.concatenate(losses).mean())
+    return means
 
 
 def check_finite(bad_step: float, checkpoints: "CheckpointManager") -> None:

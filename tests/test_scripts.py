@@ -138,7 +138,7 @@ def test_sample_names_the_steps_there_are(
     workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("sample", "--workdir", workdir, "--step", 4, "--out", tmp_path) == 2
-    assert "choose one of 3, 6" in capsys.readouterr().err
+    assert "the steps there are [3, 6]" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
