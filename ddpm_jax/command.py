@@ -82,5 +82,6 @@ def run(main: Callable[[list[str]], int], arguments: list[str]) -> int:
             raise
         if sys.flags.dev_mode:
             traceback.print_exc()
-        print(f"{'' if codes[0] == 130 else 'error: '}{error}", file=sys.stderr)
+        word = "interrupted" if codes[0] == 130 else "error"
+        print(f"{word}: {error}".rstrip(": "), file=sys.stderr)
         return codes[0]

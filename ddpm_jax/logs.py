@@ -32,7 +32,11 @@ class Logs:
         _drop_after(self.metrics, start)
         self.file = open(self.metrics, "a", encoding="utf-8")
         self.board = SummaryWriter(
-            str(self.workdir / "tensorboard"), purge_step=start + 1, flush_secs=30
+            str(self.workdir / "tensorboard"),
+            purge_step=start + 1,
+            flush_secs=30,
+            # Two starts in one second would otherwise write to the same file.
+            filename_suffix=f".{start:09d}",
         )
 
     def __enter__(self) -> Self:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from ddpm_jax.diffusion import predict_x0_from_mean
 from ddpm_jax.losses import mean_loss
@@ -51,8 +52,8 @@ def model_functions(
 ) -> dict[str, Any]:
     """The keyword arguments by which samplers and the bound see a network.
 
-    That is eps_fn or x0_fn, and variance. A mean or variance half is cut out of the
-    network's output by each function; under jit the network still runs once.
+    That is eps_fn or x0_fn, and variance. With "learned" the function has 2C outputs,
+    the log variance last, which reverse_step divides.
 
     Example:
       >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
@@ -62,22 +63,19 @@ def model_functions(
       ['variance', 'x0_fn']
     """
 
-    def first_half(params: object, x_t: jax.Array, t: jax.Array) -> jax.Array:
-        return network(params, x_t, t)[..., : x_t.shape[-1]]
-
-    def second_half(params: object, x_t: jax.Array, t: jax.Array) -> jax.Array:
-        return network(params, x_t, t)[..., x_t.shape[-1] :]
+    check_objective(prediction, "vlb", variance)
 
     def x_0_of_mean(params: object, x_t: jax.Array, t: jax.Array) -> jax.Array:
-        return predict_x0_from_mean(schedule, x_t, t, first_half(params, x_t, t))
+        channels, answer = x_t.shape[-1], network(params, x_t, t)
+        x_0 = predict_x0_from_mean(schedule, x_t, t, answer[..., :channels])
+        return jnp.concatenate([x_0, answer[..., channels:]], axis=-1)
 
-    model: dict[str, dict[str, Any]] = {
-        "eps": {"eps_fn": first_half},
-        "x_0": {"x0_fn": first_half},
+    model: dict[str, dict[str, ModelFn]] = {
+        "eps": {"eps_fn": network},
+        "x_0": {"x0_fn": network},
         "posterior_mean": {"x0_fn": x_0_of_mean},
     }
-    noise = second_half if variance == "learned" else variance
-    return {**model[prediction], "variance": noise}
+    return {**model[prediction], "variance": variance}
 
 
 def training_loss(

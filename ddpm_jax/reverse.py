@@ -6,7 +6,8 @@ The mean is the posterior mean of Eq. 7 with the model's x_0 in place of the tru
 A model is a function `eps_fn(params, x_t, t) -> eps [B, ...]`. `x0_fn`, of the same
 form, may be given in its place: it predicts x_0, which is also defined where
 alpha_bar_t = 0. The variance is a name, "fixed_large" or "fixed_small", or a function
-`(params, x_t, t) -> log variance [B, ...]`.
+`(params, x_t, t) -> log variance [B, ...]`. With "learned" the model returns both, on
+2C channels, the log variance last: one call, so that it runs once, backwards as well.
 """
 
 from collections.abc import Callable
@@ -25,7 +26,7 @@ ModelFn = Callable[[object, jax.Array, jax.Array], jax.Array]
 """(params, x_t [B, ...], t [B]) -> [B, ...]: noise, x_0 or a log variance."""
 
 Variance = str | ModelFn
-"""A name in VARIANCES, or a function that returns the log variance."""
+"""A name in VARIANCES, "learned", or a function that returns the log variance."""
 
 VARIANCES = {
     "fixed_large": lambda schedule: schedule.log_variance_large,  # sigma^2 = beta
@@ -70,17 +71,20 @@ def reverse_step(
       [[0.0, 0.0]]
     """
     check_model(schedule, eps_fn, x0_fn)
-    if x0_fn is not None:
-        x_0 = x0_fn(params, x_t, t)
+    model = eps_fn or x0_fn
+    assert model is not None
+    answer = model(params, x_t, t)
+    if variance == "learned":
+        answer, log_variance = jnp.split(answer, 2, axis=-1)
+    elif callable(variance):
+        log_variance = variance(params, x_t, t)
     else:
-        assert eps_fn is not None
-        x_0 = predict_x0(schedule, x_t, t, eps_fn(params, x_t, t))
+        log_variance = fixed_log_variance(schedule, x_t, t, variance)
+    x_0 = answer if eps_fn is None else predict_x0(schedule, x_t, t, answer)
     if clip_x0:
         x_0 = jnp.clip(x_0, -1, 1)
     mean, _ = q_posterior(schedule, x_0, x_t, t)
-    if callable(variance):
-        return ReverseStep(mean, variance(params, x_t, t), x_0)
-    return ReverseStep(mean, fixed_log_variance(schedule, x_t, t, variance), x_0)
+    return ReverseStep(mean, log_variance, x_0)
 
 
 def fixed_log_variance(
@@ -89,8 +93,8 @@ def fixed_log_variance(
     """The log variance [B, 1, ...] of a name: Sec. 3.2 of Ho et al. (2020)."""
     if variance not in VARIANCES:
         raise ValueError(
-            f"variance is {variance!r}; it must be one of {', '.join(VARIANCES)}, or a "
-            "function (params, x_t, t) -> log variance"
+            f"variance is {variance!r}; it must be one of {', '.join(VARIANCES)}, "
+            "learned, or a function (params, x_t, t) -> log variance"
         )
     return at(VARIANCES[variance](schedule), t, x_t)
 

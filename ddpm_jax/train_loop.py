@@ -237,17 +237,17 @@ def loop(
             state, metrics = run.step(state, parallel.shard(next(feed)), run.keys.train)
             meter.add(metrics)
             stopped = stop.is_set()
+            evaluates, samples = due(done, log.eval_every), due(done, log.sample_every)
             saves = due(done, log.checkpoint_every) or stopped
-            scalars: dict[str, float] = {}
-            if due(done, log.every) or saves:
-                scalars |= meter.read()
-                check_finite(scalars.pop("bad_step"), checkpoints)
-            if due(done, log.eval_every):
+            if not (due(done, log.every) or evaluates or samples or saves):
+                continue
+            scalars = meter.read()
+            check_finite(scalars.pop("bad_step"), checkpoints)
+            if evaluates:
                 scalars |= evaluate(state, run)
-            if scalars:
-                logs.scalars(done, scalars)
-                meter.show(scalars)
-            if due(done, log.sample_every):
+            logs.scalars(done, scalars)
+            meter.show(scalars)
+            if samples:
                 index = np.arange(log.sample_images)
                 shared = state.ema_params, run.keys.sample
                 logs.images(done, run.sample(shared, index))
@@ -258,8 +258,7 @@ def loop(
                     f"stopped at step {done}, which is saved; the same command goes on "
                     "from there"
                 )
-            if scalars:
-                meter.restart()
+            meter.restart()
 
 
 def evaluate(state: TrainState, run: Run) -> dict[str, float]:

@@ -204,7 +204,7 @@ def raising(error: BaseException) -> Callable[[list[str]], int]:
         (FileNotFoundError("no run"), 2, "error: no run\n"),
         (ModuleNotFoundError("pip install x"), 2, "error: pip install x\n"),
         (FloatingPointError("not finite"), 1, "error: not finite\n"),
-        (KeyboardInterrupt("stopped at 3"), 130, "stopped at 3\n"),
+        (KeyboardInterrupt("stopped at 3"), 130, "interrupted: stopped at 3\n"),
     ],
 )
 def test_an_expected_error_is_a_sentence_and_an_exit_code(
