@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help quickstart install test check check-tfds check-notebooks \
-	check-oldest check-newest format constraints clean
+	check-quickstart check-oldest check-newest notebooks format constraints clean
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -29,7 +29,11 @@ test: .venv/.installed-test  ## ruff, mypy, every test and doctest: minutes
 	.venv/bin/python -m pytest
 
 # The suites come last, so that the last line of the output is the summary of pytest.
-check: check-tfds check-notebooks check-oldest check-newest  ## all that is too long for make test
+check: check-quickstart check-tfds check-notebooks check-oldest check-newest  ## all that is too long for make test
+
+check-quickstart: quickstart  ## a classifier must take the samples for digits
+	.venv/bin/python sample.py --workdir runs/digits --num 256 --out samples/check
+	.venv/bin/python tools/check_digits.py samples/check/samples.npz
 
 check-tfds: .venvs/tfds/.installed  ## the real CIFAR-10 builder, with TensorFlow
 	.venvs/tfds/bin/python tools/check_tfds.py
@@ -42,7 +46,10 @@ check-oldest: .venvs/oldest/.installed  ## the suite on the oldest Python and pa
 
 check-newest: .venvs/newest/.installed  ## the suite on the newest Python and packages
 	.venvs/newest/bin/mypy
-	.venvs/newest/bin/python -m pytest
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 .venvs/newest/bin/python -m pytest
+
+notebooks: .venvs/notebook/.installed  ## build notebooks/*.ipynb
+	.venvs/notebook/bin/jupytext --quiet --to ipynb notebooks/*.py
 
 format: .venv/.installed-test  ## rewrite the sources as the checks want them
 	.venv/bin/ruff check --fix .

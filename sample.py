@@ -40,11 +40,13 @@ class Sample:
 def main(arguments: list[str]) -> int:
     """Parses, draws, and prints where the pictures are."""
     options = command.parse(Sample, arguments)
-    command.check_at_least(options, num=1, batch_size=1, seed=0, frames=2)
+    command.check_range(options, num=(1, None), batch_size=(1, None), frames=(2, None))
+    command.check_range(options, seed=(0, 2**32 - 1))
     command.set_up_jax()
     from ddpm_jax import sampling
 
-    options.out.mkdir(parents=True, exist_ok=True)
+    if options.out.exists() and not options.out.is_dir():
+        raise ValueError(f"--out {options.out} is a file; give a folder")
     if options.forward is not None:
         written = [
             sampling.write_forward(

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ddpm_jax import keys as image
+from ddpm_jax import keys as per_image
 from ddpm_jax.config import Config
 from ddpm_jax.config import Model
 from ddpm_jax.config import Objective
@@ -34,9 +34,8 @@ class Parts(NamedTuple):
     shape: tuple[int, int, int]  # (H, W, C) of an image
     schedule: Schedule
     network: ModelFn  # (params, x_t, t) -> [B, H, W, C], or 2C if variance is learned
-    functions: dict[str, Any]  # eps_fn or x0_fn, and variance, for samplers and bound
+    sampler: dict[str, Any]  # eps_fn or x0_fn, variance and clip_x0, for ddpm_sample
     loss_fn: Callable[..., jax.Array]  # (params, keys, x_0, dropout_keys=None) -> [B]
-    clip_x0: bool
 
 
 def build(config: Config) -> Parts:
@@ -48,8 +47,8 @@ def build(config: Config) -> Parts:
     Example:
       >>> from ddpm_jax.config import Data
       >>> data = Data(image_size=(32, 32), channels=3)
-      >>> sorted(build(Config(data=data)).functions)
-      ['eps_fn', 'variance']
+      >>> sorted(build(Config(data=data)).sampler)
+      ['clip_x0', 'eps_fn', 'variance']
     """
     if config.data.image_size is None or config.data.channels is None:
         raise ValueError(
@@ -66,19 +65,21 @@ def build(config: Config) -> Parts:
         shape=shape,
         schedule=schedule,
         network=network,
-        functions=model_functions(
-            network,
-            schedule=schedule,
-            prediction=objective.prediction,
-            variance=objective.variance,
-        ),
+        sampler={
+            **model_functions(
+                network,
+                schedule=schedule,
+                prediction=objective.prediction,
+                variance=objective.variance,
+            ),
+            "clip_x0": objective.clip_x0,
+        },
         loss_fn=partial(
             network_loss,
             network=network,
             schedule=schedule,
             objective=objective,
         ),
-        clip_x0=objective.clip_x0,
     )
 
 
@@ -164,11 +165,10 @@ def sample_images(
     params, key = shared
     x_0 = ddpm_sample(
         params,
-        image.fold_in_each(key, index),
+        per_image.fold_in_each(key, index),
         (*index.shape, *parts.shape),
         schedule=parts.schedule,
-        clip_x0=parts.clip_x0,
-        **parts.functions,
+        **parts.sampler,
     )
     return to_uint8(x_0)
 
@@ -184,12 +184,11 @@ def sample_frames(
     params, key = shared
     x_0, frames = ddpm_sample_frames(
         params,
-        image.fold_in_each(key, index),
+        per_image.fold_in_each(key, index),
         (*index.shape, *parts.shape),
         frame_steps=frame_steps,
         schedule=parts.schedule,
-        clip_x0=parts.clip_x0,
-        **parts.functions,
+        **parts.sampler,
     )
     batch_first = jax.tree.map(lambda x: to_uint8(jnp.moveaxis(x, 0, 1)), frames)
     return to_uint8(x_0), batch_first
@@ -207,4 +206,4 @@ def held_out_loss(
     image is drawn from fold_in(key, index).
     """
     (params, key), (images, index) = shared, examples
-    return loss_fn(params, image.fold_in_each(key, index), to_model_range(images))
+    return loss_fn(params, per_image.fold_in_each(key, index), to_model_range(images))

@@ -19,6 +19,7 @@ Options = TypeVar("Options")
 EXIT_CODES: dict[type[BaseException], int] = {
     KeyboardInterrupt: 130,
     ArithmeticError: 1,
+    MemoryError: 1,
     ValueError: 2,
     OSError: 2,
     ModuleNotFoundError: 2,
@@ -49,13 +50,14 @@ def config_of(options: Config) -> Config:
     return Config(**{name: getattr(options, name) for name in names})
 
 
-def check_at_least(options: object, **least: int) -> None:
-    """Raises ValueError if a field of options is below its least value."""
-    for name, value in least.items():
-        got = getattr(options, name)
-        if got < value:
-            flag = name.replace("_", "-")
-            raise ValueError(f"--{flag} is {got}; give at least {value}")
+def check_range(options: object, **bounds: tuple[int, int | None]) -> None:
+    """Raises ValueError if a field of options lies outside its least and most value."""
+    for name, (least, most) in bounds.items():
+        got, flag = getattr(options, name), name.replace("_", "-")
+        if got < least:
+            raise ValueError(f"--{flag} is {got}; give at least {least}")
+        if most is not None and got > most:
+            raise ValueError(f"--{flag} is {got}; give at most {most}")
 
 
 def set_up_jax() -> None:
@@ -77,6 +79,8 @@ def run(main: Callable[[list[str]], int], arguments: list[str]) -> int:
     try:
         return main(arguments)
     except (Exception, KeyboardInterrupt) as error:
+        if "RESOURCE_EXHAUSTED" in str(error):
+            error = MemoryError("the memory does not suffice; try a smaller batch size")
         codes = [code for kind, code in EXIT_CODES.items() if isinstance(error, kind)]
         if not codes:
             raise

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import importlib.util
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 from typing import Any
@@ -28,6 +29,8 @@ from ddpm_jax.schedules import make_schedule
 STRICT = pydantic.ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 Count = Annotated[int, Field(ge=1)]
+# jax.random.key takes the lower 32 bits: larger seeds would be others in disguise.
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 CountOrZero = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -107,7 +110,7 @@ class Data:
     """How images of another shape are brought to image_size."""
     held_out: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Share of the images to hold out; None: the source's own rule."""
-    seed: CountOrZero = 0
+    seed: Seed = 0
     """Chooses which images are held out."""
     flip: bool = True
     """Mirror images left to right at random."""
@@ -133,7 +136,7 @@ class Train:
     """Largest global norm of a gradient."""
     ema_decay: Fraction = 0.9999
     """Decay of the running average of the parameters."""
-    seed: CountOrZero = 0
+    seed: Seed = 0
     """Of the parameters, the order of the images, and all noise."""
 
 
@@ -256,10 +259,10 @@ def load_config(path: str | Path) -> Config:
     if not path.is_file():
         known = ", ".join(str(p) for p in sorted(Path("configs").glob("*.py")))
         raise FileNotFoundError(f"there is no config file {path}; there are: {known}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ValueError(f"{path} is not a Python file; a config file ends in .py")
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
         config = module.get_config()

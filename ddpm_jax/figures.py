@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddpm_jax import keys as image
+from ddpm_jax import keys as per_image
 from ddpm_jax.diffusion import q_sample
 from ddpm_jax.images import enlarge
 from ddpm_jax.images import grid
@@ -33,7 +33,7 @@ def forward_frames(
       (2, 3, 8, 8, 1)
     """
     x_0 = to_model_range(jnp.asarray(images))
-    eps = image.normal(image.per_image(key, len(images)), images.shape[1:])
+    eps = per_image.normal(per_image.one_each(key, len(images)), images.shape[1:])
     frames = [
         to_uint8(q_sample(schedule, x_0, jnp.full(len(images), t), eps)) for t in steps
     ]

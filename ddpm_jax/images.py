@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ddpm_jax.files import replacing
+
 
 def to_model_range(images: jax.Array) -> jax.Array:
     """Scales uint8 [B, H, W, C] to float32 in [-1, 1]: Sec. 3.3 of Ho et al. (2020).
@@ -80,10 +82,10 @@ def save_png(path: str | os.PathLike[str], image: np.ndarray) -> Path:
     """Writes one uint8 image [H, W, C], C = 1, 3 or 4, as PNG."""
     from PIL import Image
 
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(path, "PNG")
-    return path
+    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    with replacing(path) as file:
+        picture.save(file, "PNG")
+    return Path(path)
 
 
 def save_animation(
@@ -92,24 +94,22 @@ def save_animation(
     """Writes uint8 frames [H, W, C] as a GIF that repeats, resting on the last."""
     from PIL import Image
 
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     pictures = [Image.fromarray(f[..., 0] if f.shape[-1] == 1 else f) for f in frames]
     durations = [milliseconds] * (len(pictures) - 1) + [2000]
-    pictures[0].save(
-        path,
-        "GIF",
-        save_all=True,
-        append_images=pictures[1:],
-        duration=durations,
-        loop=0,
-    )
-    return path
+    with replacing(path) as file:
+        pictures[0].save(
+            file,
+            "GIF",
+            save_all=True,
+            append_images=pictures[1:],
+            duration=durations,
+            loop=0,
+        )
+    return Path(path)
 
 
 def save_npz(path: str | os.PathLike[str], images: np.ndarray) -> Path:
     """Writes uint8 images [N, H, W, C] under arr_0, as evaluation suites read them."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, arr_0=images)
-    return path
+    with replacing(path) as file:
+        np.savez(file, arr_0=images)
+    return Path(path)

@@ -20,14 +20,14 @@ def image_keys(key: jax.Array, count: int, start: int | jax.Array = 0) -> jax.Ar
     return fold_in_each(key, start + jnp.arange(count))
 
 
-def per_image(keys: jax.Array, count: int) -> jax.Array:
+def one_each(keys: jax.Array, count: int) -> jax.Array:
     """Returns keys [count]: those given, or those of images 0.. under one key.
 
     Raises:
       ValueError: if there are neither one nor count keys.
 
     Example:
-      >>> per_image(jax.random.key(0), 3).shape
+      >>> one_each(jax.random.key(0), 3).shape
       (3,)
     """
     if keys.shape == ():

@@ -1,13 +1,15 @@
 """What a run writes down: scalars as JSON lines and for TensorBoard, and pictures."""
 
+import contextlib
 import json
-import os
+import math
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 
+from ddpm_jax.files import replacing
 from ddpm_jax.images import grid
 from ddpm_jax.images import save_grid
 
@@ -58,7 +60,8 @@ class Logs:
         """Writes the scalars of a step: one line, one point in each curve."""
         if not self.active:
             return
-        self.file.write(json.dumps({"step": step, **values}) + "\n")
+        finite = {k: v if math.isfinite(v) else None for k, v in values.items()}
+        self.file.write(json.dumps({"step": step, **finite}) + "\n")
         self.file.flush()
         for name, value in values.items():
             self.board.add_scalar(name, value, step)
@@ -74,13 +77,13 @@ class Logs:
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """Reads the lines of a metrics.jsonl; a half-written last line is left out."""
+    """Reads the lines of a metrics.jsonl; one that is damaged is left out."""
     lines = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            lines.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+    for text in path.read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            line = json.loads(text)
+            if isinstance(line, dict) and "step" in line:
+                lines.append(line)
     return lines
 
 
@@ -88,6 +91,5 @@ def _drop_after(path: Path, step: int) -> None:
     if not path.exists():
         return
     kept = [line for line in read_metrics(path) if line["step"] <= step]
-    draft = path.with_suffix(".tmp")
-    draft.write_text("".join(json.dumps(line) + "\n" for line in kept))
-    os.replace(draft, path)
+    with replacing(path) as file:
+        file.write("".join(json.dumps(line) + "\n" for line in kept).encode())

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import log_ndtr
 
-from ddpm_jax import keys as image
+from ddpm_jax import keys as per_image
 from ddpm_jax.diffusion import at
 from ddpm_jax.diffusion import q_posterior
 from ddpm_jax.diffusion import q_sample
@@ -187,10 +187,10 @@ def noisy(
     keys: jax.Array, x_0: jax.Array, schedule: Schedule
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Draws t [B] and eps [B, ...] from keys, and returns t, eps and x_t: Eq. 4."""
-    keys = image.per_image(keys, x_0.shape[0])
-    t_keys, eps_keys = image.fold_in(keys, 0), image.fold_in(keys, 1)
-    t = image.randint(t_keys, schedule.num_timesteps)
-    eps = image.normal(eps_keys, x_0.shape[1:])
+    keys = per_image.one_each(keys, x_0.shape[0])
+    t_keys, eps_keys = per_image.fold_in(keys, 0), per_image.fold_in(keys, 1)
+    t = per_image.randint(t_keys, schedule.num_timesteps)
+    eps = per_image.normal(eps_keys, x_0.shape[1:])
     return t, eps, q_sample(schedule, x_0, t, eps)
 
 

@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ddpm_jax.diffusion import at
 from ddpm_jax.diffusion import predict_x0
@@ -105,9 +104,7 @@ def check_model(
     """Raises ValueError unless one model function is given, and fits the schedule."""
     if (eps_fn is None) == (x0_fn is None):
         raise ValueError("give either eps_fn or x0_fn, and not both")
-    if eps_fn is None or isinstance(schedule.alphas_cumprod, jax.core.Tracer):
-        return
-    if np.asarray(schedule.alphas_cumprod)[-1] == 0:
+    if eps_fn is not None and schedule.ends_in_noise:
         raise ValueError(
             "this schedule ends at alpha_bar = 0, where x_t is pure noise and no eps "
             "tells what x_0 was; use a model that predicts x_0 (x0_fn), or a schedule "

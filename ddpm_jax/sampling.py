@@ -12,6 +12,7 @@ import optax
 from ddpm_jax import parallel
 from ddpm_jax.build import Parts
 from ddpm_jax.build import build
+from ddpm_jax.build import init_params
 from ddpm_jax.build import sample_frames
 from ddpm_jax.build import sample_images
 from ddpm_jax.checkpoint import restore_weights
@@ -63,7 +64,26 @@ def load_trained(
     else:
         params, found, stored = restore_weights(workdir, step=step, ema=ema)
     config = from_dict(stored)
-    return Trained(config, build(config), params, found, ema)
+    parts = build(config)
+    check_weights(parts, params, workdir)
+    return Trained(config, parts, params, found, ema)
+
+
+def check_weights(parts: Parts, params: optax.Params, workdir: str | Path) -> None:
+    """Raises ValueError, naming a tensor, unless the weights are the network's."""
+    wanted = jax.eval_shape(partial(init_params, parts), jax.random.key(0))
+    name = partial(jax.tree_util.keystr, simple=True, separator="/")
+    shapes = [
+        {name(path): leaf.shape for path, leaf in jax.tree.leaves_with_path(tree)}
+        for tree in (params, wanted)
+    ]
+    for tensor in sorted(shapes[0].keys() | shapes[1].keys()):
+        got, want = (side.get(tensor, "absent") for side in shapes)
+        if got != want:
+            raise ValueError(
+                f"{tensor} is {got} in {workdir} and {want} in the network of its "
+                "config; the file does not hold one whole model"
+            )
 
 
 def describe(trained: Trained) -> str:

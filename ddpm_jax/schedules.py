@@ -8,8 +8,9 @@ would be off by 1e-4 of its value at t = 0.
 t counts from 0: t = 0 is one step of noise, the paper's t = 1 (Ho et al. 2020).
 """
 
+import dataclasses
+import functools
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,24 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 
-class Schedule(NamedTuple):
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=[
+        "betas",
+        "alphas_cumprod",
+        "alphas_cumprod_prev",
+        "sqrt_alphas_cumprod",
+        "sqrt_one_minus_alphas_cumprod",
+        "posterior_mean_x_0",
+        "posterior_mean_x_t",
+        "posterior_variance",
+        "log_variance_small",
+        "log_variance_large",
+    ],
+    meta_fields=["ends_in_noise"],
+)
+@dataclasses.dataclass(frozen=True)
+class Schedule:
     """Tables [T] in float32, indexed by t in 0..T-1; a pytree, so it may be traced.
 
     alpha = 1 - beta, alpha_bar = cumprod(alpha); beta~ is the variance of the posterior
@@ -34,6 +52,7 @@ class Schedule(NamedTuple):
     posterior_variance: jax.Array  # beta~_t
     log_variance_small: jax.Array  # log beta~, with beta~_1 in place of beta~_0 = 0
     log_variance_large: jax.Array  # log beta, with beta~_1 at t = 0
+    ends_in_noise: bool  # alpha_bar_{T-1} = 0; static, so that it is known under jit
 
     @property
     def num_timesteps(self) -> int:
@@ -193,7 +212,8 @@ def make_schedule(betas: ArrayLike) -> Schedule:
         log_variance_small=np.log(np.append(first, variance[1:])),
         log_variance_large=np.log(np.append(first, beta[1:])),
     )
-    return Schedule(**{k: jnp.asarray(v, jnp.float32) for k, v in tables.items()})
+    arrays = {name: jnp.asarray(table, jnp.float32) for name, table in tables.items()}
+    return Schedule(**arrays, ends_in_noise=bool(alpha_bar[-1] == 0))
 
 
 def _check_betas(betas: ArrayLike) -> np.ndarray:
@@ -202,10 +222,12 @@ def _check_betas(betas: ArrayLike) -> np.ndarray:
         raise ValueError(
             f"betas has shape {beta.shape}; give one row of at least 1 number"
         )
-    legal = (beta > 0) & (beta <= 1)  # NaN is not legal either
+    # 1 - beta must differ from 1 in float64. NaN is not legal either.
+    legal = (beta > 0) & (beta <= 1) & (1 - beta < 1)
     if not legal.all():
         t = int(np.argmin(legal))
         raise ValueError(
-            f"betas[{t}] is {beta[t]:g}; every beta must have 0 < beta <= 1"
+            f"betas[{t}] is {beta[t]:g}; every beta must have 0 < beta <= 1, and be at "
+            "least 1e-15"
         )
     return beta

@@ -1,14 +1,10 @@
 """A training run, from a Config and a folder to a trained model: all the wiring."""
 
 import dataclasses
-import signal
 import time
 from collections.abc import Callable
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import NamedTuple
@@ -35,22 +31,19 @@ from ddpm_jax.data import batches
 from ddpm_jax.data import load
 from ddpm_jax.logs import Logs
 from ddpm_jax.meter import Meter
+from ddpm_jax.stopping import InterruptedRunError
+from ddpm_jax.stopping import check_finite
+from ddpm_jax.stopping import stop_signals
 from ddpm_jax.train_step import TrainState
 from ddpm_jax.train_step import init_state
 from ddpm_jax.train_step import make_optimiser
 from ddpm_jax.train_step import train_step
-from ddpm_jax.workdir import claim_workdir
+from ddpm_jax.workdir import check_config
+from ddpm_jax.workdir import check_data
+from ddpm_jax.workdir import store
 
 if TYPE_CHECKING:
     from ddpm_jax.checkpoint import CheckpointManager
-
-
-class NonFiniteUpdateError(ArithmeticError):
-    """An update was not finite; the last checkpoint is from before it."""
-
-
-class InterruptedRunError(KeyboardInterrupt):
-    """The run was asked to stop, and did, once its state was saved."""
 
 
 class Keys(NamedTuple):
@@ -86,30 +79,38 @@ def train(config: Config, workdir: Path, *, allow_config_change: bool = False) -
       InterruptedRunError: on Ctrl-C or SIGTERM, once the state is saved.
     """
     config = validate(config)
-    print(parallel.device_report())
+    say(parallel.device_report())
     parallel.check_batch_size(config.train.batch_size, jax.device_count())
+    if not allow_config_change:
+        check_config(workdir, config)
     dataset = load_data(config)
+    if not allow_config_change:
+        check_data(workdir, dataset)
     config = with_shape(config, dataset)
     parts = build(config)
-    claim_workdir(workdir, config, allow_config_change)
-    print(describe(config))
+    say(describe(config))
     log = config.log
     with open_checkpoints(
         workdir, keep=log.keep, keep_period=log.keep_period
     ) as checkpoints:
         state, optimiser, keys = start(config, parts, checkpoints)
+        store(workdir, config, dataset)
         first = int(state.step)
         if first >= config.train.steps:
-            print(
-                f"{workdir} is trained to step {first} already; nothing is left to do"
-            )
+            say(f"{workdir} is trained to step {first} already; nothing is left to do")
             return
         run = compile_run(config, dataset, parts, state, optimiser, keys)
         with Logs(workdir, first, active=jax.process_index() == 0) as logs:
             loop(config, dataset, state, run, logs, checkpoints)
-    print(f"checkpoints: {workdir / 'checkpoints'}")
-    print(f"samples:     {workdir / 'samples'}")
-    print(f"scalars:     {logs.metrics} and {workdir / 'tensorboard'}")
+    say(f"checkpoints: {workdir / 'checkpoints'}")
+    say(f"samples:     {workdir / 'samples'}")
+    say(f"scalars:     {logs.metrics} and {workdir / 'tensorboard'}")
+
+
+def say(line: object) -> None:
+    """Prints, in the first process only."""
+    if jax.process_index() == 0:
+        print(line, flush=True)
 
 
 def load_data(config: Config) -> Dataset:
@@ -123,7 +124,7 @@ def load_data(config: Config) -> Dataset:
         held_out=data.held_out,
         seed=data.seed,
     )
-    print(dataset.report)
+    say(dataset.report)
     return dataset
 
 
@@ -153,12 +154,12 @@ def start(
 
     target = parallel.abstract(jax.eval_shape(initial_state, keys.init))
     count = sum(leaf.size for leaf in jax.tree.leaves(target.params))
-    print(f"network: {count:,} parameters")
+    say(f"network: {count:,} parameters")
     state = restore(checkpoints, target)
     if state is None:
         state = parallel.replicate(parallel.run_once(initial_state, keys.init))
     else:
-        print(f"resuming from step {int(state.step)}")
+        say(f"resuming from step {int(state.step)}")
     return state, optimiser, keys
 
 
@@ -171,7 +172,7 @@ def compile_run(
     keys: Keys,
 ) -> Run:
     """Compiles the step, the held-out loss and the sampler."""
-    print("compiling; later starts find the programs in the cache ...", flush=True)
+    say("compiling; later starts find the programs in the cache ...")
     began = time.perf_counter()
     step = partial(
         train_step,
@@ -196,7 +197,7 @@ def compile_run(
         held_out=held_out,
         keys=keys,
     )
-    print(f"compiled in {time.perf_counter() - began:.1f} s")
+    say(f"compiled in {time.perf_counter() - began:.1f} s")
     return run
 
 
@@ -242,7 +243,7 @@ def loop(
             if not (due(done, log.every) or evaluates or samples or saves):
                 continue
             scalars = meter.read()
-            check_finite(scalars.pop("bad_step"), checkpoints)
+            check_finite(scalars.pop("bad_step"), checkpoints.latest_step())
             if evaluates:
                 scalars |= evaluate(state, run)
             logs.scalars(done, scalars)
@@ -270,37 +271,3 @@ def evaluate(state: TrainState, run: Run) -> dict[str, float]:
         losses = [run.loss(shared, batch) for batch in run.held_out]
         means[name] = float(np.concatenate(losses).mean())
     return means
-
-
-def check_finite(bad_step: float, checkpoints: "CheckpointManager") -> None:
-    """Raises NonFiniteUpdateError if there has been a bad step."""
-    if bad_step < 0:
-        return
-    saved = checkpoints.latest_step()
-    kept = (
-        "no checkpoint was saved before it"
-        if saved is None
-        else (f"the newest checkpoint, of step {saved}, is from before it")
-    )
-    raise NonFiniteUpdateError(
-        f"the update of step {int(bad_step)} was not finite; {kept}; try a lower "
-        "train.learning_rate, or model.dtype float32"
-    )
-
-
-@contextmanager
-def stop_signals() -> Iterator[Event]:
-    """An event that Ctrl-C and SIGTERM set, so that a step is never cut in half."""
-    stop = Event()
-
-    def handle(number: int, frame: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt  # asked twice: now, and without saving
-        stop.set()
-
-    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

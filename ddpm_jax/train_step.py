@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ddpm_jax import keys as image
+from ddpm_jax import keys as per_image
 from ddpm_jax.images import to_model_range
 
 
@@ -97,8 +97,8 @@ def train_step(
     """
     batch = images.shape[0]
     start = 0 if axis_name is None else jax.lax.axis_index(axis_name) * batch
-    keys = image.image_keys(jax.random.fold_in(key, state.step), batch, start)
-    flip_keys, draw_keys, dropout_keys = (image.fold_in(keys, i) for i in range(3))
+    keys = per_image.image_keys(jax.random.fold_in(key, state.step), batch, start)
+    flip_keys, draw_keys, dropout_keys = (per_image.fold_in(keys, i) for i in range(3))
     x_0 = to_model_range(images)
     if flip:
         x_0 = random_flip(flip_keys, x_0)
@@ -123,6 +123,7 @@ def _update(
     ema_decay: float,
 ) -> TrainState:
     updates, opt_state = optimiser.update(grads, state.opt_state, state.params)
+    finite &= jnp.isfinite(optax.tree.norm(updates))
     params = optax.apply_updates(state.params, updates)
     ema_params = optax.incremental_update(params, state.ema_params, 1 - ema_decay)
     new = (params, ema_params, opt_state)
@@ -137,5 +138,5 @@ def _update(
 
 def random_flip(keys: jax.Array, images: jax.Array) -> jax.Array:
     """Mirrors each image [B, H, W, C] left to right with probability one half."""
-    mirrored = image.bernoulli(keys, 0.5).reshape(-1, 1, 1, 1)
+    mirrored = per_image.bernoulli(keys, 0.5).reshape(-1, 1, 1, 1)
     return jnp.where(mirrored, images[:, :, ::-1], images)

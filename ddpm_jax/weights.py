@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
+from ddpm_jax.files import replacing
+
 SUFFIX = ".safetensors"
 
 
@@ -36,18 +38,16 @@ def save_weights(
       >>> load_weights(path)[1:]
       (3, {'seed': 0})
     """
-    from safetensors.flax import save_file
+    from safetensors.flax import save
 
     path = Path(path).with_suffix(SUFFIX)
-    path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {
         "/".join(str(part.key) for part in parts): jnp.asarray(leaf, dtype)
         for parts, leaf in jax.tree_util.tree_flatten_with_path(params)[0]
     }
     metadata = {"step": str(step), "config": json.dumps(config)}
-    draft = path.with_suffix(".partial")
-    save_file(tensors, draft, metadata=metadata)
-    os.replace(draft, path)
+    with replacing(path) as file:
+        file.write(save(tensors, metadata))
     return path
 
 

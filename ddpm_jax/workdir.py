@@ -1,27 +1,40 @@
-"""The folder of a run: which config it belongs to.
+"""The folder of a run: which config and which images it belongs to.
 
-workdir/config.json holds the finished config, and every checkpoint holds a copy.
+workdir/config.json holds the finished config, as every checkpoint does, and
+workdir/data.json tells one set of images from another.
 """
 
-import os
+import dataclasses
+import json
+import zlib
 from pathlib import Path
+from typing import Any
 
 import jax
+import numpy as np
 
+from ddpm_jax.checkpoint import latest_step
 from ddpm_jax.config import Config
 from ddpm_jax.config import differences
+from ddpm_jax.config import from_dict
 from ddpm_jax.config import from_json
 from ddpm_jax.config import to_json
+from ddpm_jax.data import Dataset
+from ddpm_jax.files import replacing
+from ddpm_jax.weights import SUFFIX
+from ddpm_jax.weights import load_weights
 
-CONFIG = "config.json"
+CONFIG, DATA = "config.json", "data.json"
 
 
 def read_config(workdir: Path) -> Config:
-    """The config of the run in workdir.
+    """The config of the run in workdir, or of a .safetensors file of weights.
 
     Raises:
       FileNotFoundError, ValueError: one sentence, if there is none, or it is damaged.
     """
+    if workdir.suffix == SUFFIX:
+        return from_dict(load_weights(workdir)[2])
     path = workdir / CONFIG
     if not path.exists():
         raise FileNotFoundError(
@@ -33,23 +46,61 @@ def read_config(workdir: Path) -> Config:
         raise ValueError(f"{path} can't be read: {error}") from None
 
 
-def claim_workdir(workdir: Path, config: Config, allow_config_change: bool) -> None:
-    """Stores the config in workdir, unless another one is there already.
+def check_config(workdir: Path, config: Config) -> None:
+    """Raises ValueError, with what differs, if workdir holds a run of another config.
 
-    Raises:
-      ValueError: with the fields that differ, if they do and that is not allowed.
+    A run counts once it has a checkpoint. Sizes and channels that the config leaves
+    to the images are not compared.
     """
-    path = workdir / CONFIG
-    if path.exists():
-        changed = differences(read_config(workdir), config)
-        if changed and not allow_config_change:
-            raise ValueError(
-                f"{workdir} holds a run with another config; use another --workdir, or "
-                "--allow-config-change to go on with this one. What changed:\n  "
-                + "\n  ".join(changed)
-            )
-    workdir.mkdir(parents=True, exist_ok=True)
+    if latest_step(workdir) is None:
+        return
+    stored = read_config(workdir)
+    fields = dataclasses.asdict(config)
+    for name in ("image_size", "channels"):
+        if fields["data"][name] is None:
+            fields["data"][name] = getattr(stored.data, name)
+    refuse(workdir, "config", differences(stored, from_dict(fields)))
+
+
+def check_data(workdir: Path, dataset: Dataset) -> None:
+    """Raises ValueError, with what differs, if workdir's run saw other images."""
+    path = workdir / DATA
+    if latest_step(workdir) is None or not path.exists():
+        return
+    stored, given = json.loads(path.read_text()), identity(dataset)
+    changed = [
+        f"{name}: {stored.get(name)} -> {given[name]}"
+        for name in given
+        if stored.get(name) != given[name]
+    ]
+    refuse(workdir, "set of images", changed)
+
+
+def refuse(workdir: Path, what: str, changed: list[str]) -> None:
+    """Raises ValueError if anything has changed."""
+    if changed:
+        raise ValueError(
+            f"{workdir} holds a run with another {what}; use another --workdir, or "
+            "--allow-config-change to go on with this one. What changed:\n  "
+            + "\n  ".join(changed)
+        )
+
+
+def identity(dataset: Dataset) -> dict[str, Any]:
+    """What tells a set of images from another: counts, and a sum over some of them."""
+    count = len(dataset.train)
+    some = dataset.train[np.linspace(0, count - 1, min(count, 64)).astype(int)]
+    return {
+        "training images": count,
+        "held-out images": len(dataset.held_out),
+        "crc32 of 64 training images": zlib.crc32(some.tobytes()),
+    }
+
+
+def store(workdir: Path, config: Config, dataset: Dataset) -> None:
+    """Writes what the checks compare; the first process does it for all."""
     if jax.process_index() == 0:
-        draft = path.with_suffix(".tmp")
-        draft.write_text(to_json(config), encoding="utf-8")
-        os.replace(draft, path)
+        with replacing(workdir / CONFIG) as file:
+            file.write(to_json(config).encode())
+        with replacing(workdir / DATA) as file:
+            file.write(json.dumps(identity(dataset), indent=2).encode())

@@ -19,8 +19,7 @@
 # This notebook is kept as a percent script. To build the `.ipynb` from it:
 #
 # ```sh
-# pip install jupytext
-# jupytext --to ipynb notebooks/ddpm_jax.py
+# make notebooks
 # ```
 
 # %% [markdown]
@@ -37,9 +36,11 @@ import shutil
 import subprocess
 import sys
 
-SOURCE = "git+https://github.com/OWNER/ddpm_jax"
+SOURCE = ""  # such as "git+https://github.com/OWNER/ddpm_jax"
 
 if importlib.util.find_spec("ddpm_jax") is None:
+    if not SOURCE:
+        raise SystemExit("set SOURCE to the address of the repository, and run again")
     extra = "[cuda]" if shutil.which("nvidia-smi") else ""
     extra = "[tpu]" if os.path.exists("/dev/vfio/0") else extra
     requirement = f"ddpm_jax{extra} @ {SOURCE}"
@@ -193,7 +194,7 @@ else:
     trained = load_trained(WORKDIR)
     params, parts = trained.params, trained.parts
     schedule, shape = parts.schedule, parts.shape
-    functions = {**parts.functions, "clip_x0": parts.clip_x0}
+    functions = parts.sampler
 
 # %% [markdown]
 # ## Draw

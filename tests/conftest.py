@@ -11,8 +11,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
-# Compiling takes longer than running here; this cuts it to a third. `make check` sets
-# it to 0, so that the suite also runs as a user's programs do.
+# Compiling takes longer than running here; this cuts it to a third. `make check-newest`
+# sets it to 0, so that the suite also runs as a user's programs do.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import jax  # noqa: E402, because it reads the environment as it is imported

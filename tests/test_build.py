@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddpm_jax import keys as image
+from ddpm_jax import keys as per_image
 from ddpm_jax.build import Parts
 from ddpm_jax.build import build
 from ddpm_jax.build import held_out_loss
@@ -72,7 +72,7 @@ def answer(parts: Parts, x_t: jax.Array, t: jax.Array, *keys: jax.Array) -> np.n
 
 
 def dropout_keys(*numbers: int) -> jax.Array:
-    return image.fold_in_each(jax.random.key(9), jnp.array(numbers))
+    return per_image.fold_in_each(jax.random.key(9), jnp.array(numbers))
 
 
 def test_a_config_without_the_images_shape_is_refused() -> None:
@@ -109,7 +109,7 @@ def test_a_learned_variance_doubles_the_channels_that_leave_the_network() -> Non
     @jax.jit
     def step(params: Tree) -> tuple[ReverseStep, jax.Array]:
         answer = parts.network(params, X, T)
-        model = {"schedule": parts.schedule, "clip_x0": False, **parts.functions}
+        model = {"schedule": parts.schedule, **parts.sampler, "clip_x0": False}
         return reverse_step(params, X, T, **model), answer
 
     ours, both = step(params)
@@ -145,7 +145,7 @@ def test_dropout_is_off_without_keys_and_changes_the_loss_with_them() -> None:
     x_0 = jnp.clip(X, -1, 1)
 
     def loss(parts: Parts, *keys: jax.Array) -> np.ndarray:
-        root = image.image_keys(jax.random.key(2), 3)
+        root = per_image.image_keys(jax.random.key(2), 3)
         return np.asarray(jax.jit(parts.loss_fn)(params_of(), root, x_0, *keys))
 
     assert loss(on).shape == (3,)
@@ -209,7 +209,7 @@ def test_sample_i_is_the_same_in_any_batch_and_with_frames_or_without() -> None:
 
 def test_x_0_is_clipped_on_the_way_where_the_objective_says_so() -> None:
     clipped, free = (parts_with(Objective(clip_x0=clip)) for clip in (True, False))
-    assert clipped.clip_x0 and not free.clip_x0
+    assert clipped.sampler["clip_x0"] and not free.sampler["clip_x0"]
     assert (sampled(clipped, 0, 1) != sampled(free, 0, 1)).any()
 
 
@@ -228,6 +228,6 @@ def test_the_held_out_loss_has_the_same_noise_at_every_call_and_no_dropout() -> 
     np.testing.assert_array_equal(whole, loss([0, 1, 2, 3, 4], 0.5))
     np.testing.assert_array_equal(whole, loss([0, 1, 2, 3, 4], 0.0))
     np.testing.assert_allclose(loss([3, 1], 0.5), whole[[3, 1]], rtol=1e-5)
-    keys = image.fold_in_each(jax.random.key(3), jnp.arange(5))
+    keys = per_image.fold_in_each(jax.random.key(3), jnp.arange(5))
     direct = jax.jit(parts_with().loss_fn)(params_of(), keys, to_model_range(images))
     np.testing.assert_allclose(whole, direct, rtol=1e-5)

@@ -235,14 +235,16 @@ def test_dev_mode_shows_the_traceback_as_well() -> None:
     assert result.stderr.splitlines()[-1].startswith("error: invalid literal for int()")
 
 
-def test_a_number_below_the_least_is_refused_with_its_flag() -> None:
+def test_a_number_outside_its_range_is_refused_with_its_flag() -> None:
     @dataclasses.dataclass
     class Options:
         batch_size: int
 
-    command.check_at_least(Options(1), batch_size=1)
+    command.check_range(Options(1), batch_size=(1, 1))
     with pytest.raises(ValueError, match="--batch-size is 0; give at least 1"):
-        command.check_at_least(Options(0), batch_size=1)
+        command.check_range(Options(0), batch_size=(1, None))
+    with pytest.raises(ValueError, match="--batch-size is 9; give at most 8"):
+        command.check_range(Options(9), batch_size=(1, 8))
 
 
 def test_compiled_programs_are_kept_where_the_user_says_or_else_in_his_cache(

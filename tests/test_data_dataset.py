@@ -57,7 +57,7 @@ def test_split_that_leaves_nothing_to_train_on_is_refused(
 
 
 def test_one_image_cannot_be_split_but_can_be_trained_on() -> None:
-    with pytest.raises(ValueError, match="does not fit 1 images"):
+    with pytest.raises(ValueError, match="there is 1 image, and one must be held out"):
         split_rows(1, 1, seed=0)
     train, rest = split_rows(1, 0, seed=0)
     assert train.tolist() == [0]

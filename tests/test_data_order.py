@@ -102,13 +102,16 @@ def test_permutation_that_is_kept_cannot_be_changed() -> None:
         permutation(0, 0, N)[0] = 1
 
 
-def test_broken_image_ends_the_stream_with_its_name() -> None:
+def test_nothing_but_broken_images_ends_the_stream_with_a_name() -> None:
     def broken(number: int) -> UInt8:
         raise Unusable("corrupt or truncated")
 
     images = LazyImages("folder", "image {}".format, broken, np.arange(1), (1, 1, 1))
     stream = batches(images, seed=0, start_step=0, batch_size=1)
-    with pytest.raises(ValueError, match="folder: image 0: corrupt or truncated"):
+    with (
+        pytest.warns(UserWarning, match="image 0"),
+        pytest.raises(ValueError, match="folder: image 0: corrupt or truncated, and"),
+    ):
         next(stream)
 
 

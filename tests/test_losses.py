@@ -6,7 +6,7 @@ import numpy as np
 import oracles
 import pytest
 
-from ddpm_jax import keys as image
+from ddpm_jax import keys as per_image
 from ddpm_jax.diffusion import q_posterior
 from ddpm_jax.diffusion import q_sample
 from ddpm_jax.losses import discretised_log_likelihood
@@ -42,7 +42,7 @@ def test_t_is_uniform_and_eps_is_unit_noise_of_the_image_alone() -> None:
     np.testing.assert_allclose(shares, 0.1, atol=4 * np.sqrt(0.09 / count))
     assert float(eps.var()) == pytest.approx(1, abs=0.05)
     np.testing.assert_allclose(x_t, q_sample(SCHEDULE, 0 * eps, t, eps))
-    later = noisy(image.image_keys(KEY, 2, start=5), jnp.zeros((2, 4)), SCHEDULE)
+    later = noisy(per_image.image_keys(KEY, 2, start=5), jnp.zeros((2, 4)), SCHEDULE)
     np.testing.assert_array_equal(later[1], eps[5:7])
 
 
@@ -79,7 +79,7 @@ def test_the_squared_errors_are_of_what_the_network_predicts() -> None:
 def test_the_bounds_terms_are_the_papers_in_slow_float64(variance: str) -> None:
     steps = jnp.array([0, 0, 0, 1, 2, 500, 999])
     x_0 = pixels(len(steps))
-    eps = image.normal(image.image_keys(KEY, len(steps)), x_0.shape[1:])
+    eps = per_image.normal(per_image.image_keys(KEY, len(steps)), x_0.shape[1:])
     x_t = q_sample(SCHEDULE, x_0, steps, eps)
     learned = -4 + 0.5 * jnp.sin(10 * x_t)
     step = reverse_step(
@@ -110,7 +110,9 @@ def test_the_bound_sampled_at_one_t_averages_to_the_sum_over_t() -> None:
     total = 0.0
     for t in range(8):  # every t, with noise of its own
         steps = jnp.full(len(x_0), t)
-        eps = image.normal(image.image_keys(jax.random.key(t + 1), len(x_0)), (2,))
+        eps = per_image.normal(
+            per_image.image_keys(jax.random.key(t + 1), len(x_0)), (2,)
+        )
         x_t = q_sample(schedule, x_0, steps, eps)
         step = reverse_step(
             {}, x_t, steps, x0_fn=x0_fn, schedule=schedule, clip_x0=False
@@ -150,6 +152,6 @@ def test_pixel_probabilities_sum_to_one_and_their_gradient_is_finite() -> None:
 
 
 def test_a_wrong_number_of_keys_is_refused() -> None:
-    keys = image.image_keys(KEY, 2)
+    keys = per_image.image_keys(KEY, 2)
     with pytest.raises(ValueError, match=r"keys has shape \(2,\); give one key"):
         simple_loss({}, keys, pixels(3), eps_fn=zeros, schedule=SCHEDULE)

@@ -15,7 +15,7 @@ from ddpm_jax.checkpoint import restore_weights
 from ddpm_jax.config import from_dict
 from ddpm_jax.sampling import draw
 from ddpm_jax.sampling import load_trained
-from ddpm_jax.train_loop import NonFiniteUpdateError
+from ddpm_jax.stopping import NonFiniteUpdateError
 from ddpm_jax.train_loop import train
 from ddpm_jax.workdir import read_config
 
@@ -80,15 +80,21 @@ def test_another_config_is_refused_with_what_changed(finished: Path) -> None:
         train(other, finished)
     assert "train.learning_rate: 0.001 -> 0.5" in str(refused.value)
     assert "train.steps: 6 -> 7" in str(refused.value)
+    wider = dataclasses.replace(
+        tiny.CONFIG, model=dataclasses.replace(tiny.MODEL, ch=16)
+    )
+    with pytest.raises(ValueError, match="in the model: use the configuration"):
+        train(wider, finished, allow_config_change=True)
+    assert read_config(finished).model.ch == 8
     assert read_config(finished).train.steps == 6
 
 
 def test_a_bad_update_ends_the_run_and_the_last_good_checkpoint_stays(
     tmp_path: Path,
 ) -> None:
-    # Adam's step is as long as the rate: the first leaves weights that overflow.
+    # Adam's step is as long as the rate, which is 0 at step 0 of a warm-up.
     log = dataclasses.replace(tiny.CONFIG.log, every=3, checkpoint_every=1)
-    config = tiny.with_train(learning_rate=1e38, warmup_steps=0, steps=9)
+    config = tiny.with_train(learning_rate=1e38, warmup_steps=3, steps=9)
     with pytest.raises(NonFiniteUpdateError, match="the update of step 1 was not") as e:
         train(dataclasses.replace(config, log=log), tmp_path)
     assert "the newest checkpoint, of step 1, is from before it" in str(e.value)

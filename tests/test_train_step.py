@@ -9,7 +9,7 @@ import optax
 import pytest
 import tiny
 
-from ddpm_jax import keys as image
+from ddpm_jax import keys as per_image
 from ddpm_jax import parallel
 from ddpm_jax.build import build
 from ddpm_jax.build import init_params
@@ -97,12 +97,12 @@ def test_an_update_that_is_not_finite_changes_nothing_and_is_remembered() -> Non
 
 def test_half_of_the_images_are_mirrored_each_by_its_own_key() -> None:
     images = jnp.tile(jnp.arange(3.0).reshape(1, 1, 3, 1), (2000, 2, 1, 1))
-    flipped = random_flip(image.image_keys(KEY, 2000), images)
+    flipped = random_flip(per_image.image_keys(KEY, 2000), images)
     mirrored = np.asarray(flipped[:, 0, 0, 0] == 2)
     np.testing.assert_array_equal(flipped[~mirrored], images[~mirrored])
     np.testing.assert_array_equal(flipped[mirrored], images[mirrored][:, :, ::-1])
     assert mirrored.mean() == pytest.approx(0.5, abs=4 * np.sqrt(0.25 / 2000))
-    part = random_flip(image.image_keys(KEY, 5, start=9), images[:5])
+    part = random_flip(per_image.image_keys(KEY, 5, start=9), images[:5])
     np.testing.assert_array_equal(part, flipped[9:14])
 
 

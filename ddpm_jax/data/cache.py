@@ -14,9 +14,7 @@ import math
 import os
 import pathlib
 import shutil
-import tempfile
 import time
-from collections.abc import Iterator
 from typing import IO
 from typing import NamedTuple
 
@@ -30,6 +28,7 @@ from ddpm_jax.data.items import LazyImages
 from ddpm_jax.data.items import attempt
 from ddpm_jax.data.items import require_some
 from ddpm_jax.data.items import summarise
+from ddpm_jax.files import replacing
 
 MAX_BYTES = 32 * 10**9
 DAY = 24 * 60 * 60.0
@@ -76,8 +75,9 @@ def materialise(
     array_path = cache_dir / f"{items.fingerprint}.npy"
     record_path = cache_dir / f"{items.fingerprint}.json"
     record = _read_record(record_path)
-    if record is None or not array_path.exists():
+    if record is None or not _is_whole(array_path):
         make_folder(cache_dir)
+        _remove_abandoned(cache_dir)
         record = _decode(items, record, array_path, max_bytes)
         _write_record(record, record_path)
     images = _open(items, record, array_path)
@@ -96,6 +96,15 @@ def _decode(
     if record is None:
         record = Record(shape, _failures(items, None))
     return record
+
+
+def _is_whole(array_path: pathlib.Path) -> bool:
+    """Whether an array is there, as long as its header says."""
+    try:
+        np.load(array_path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _open(items: Items, record: Record, array_path: pathlib.Path) -> Images:
@@ -148,29 +157,15 @@ def _read_record(path: pathlib.Path) -> Record | None:
     """The record of an entry, or None where there is no entry."""
     try:
         shape, failures = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+        return Record(tuple(shape), dict(failures))
+    except (OSError, ValueError, TypeError):  # no entry, or a damaged one
         return None
-    return Record(tuple(shape), failures)
 
 
 def _write_record(record: Record, path: pathlib.Path) -> None:
     """Writes a record in one step."""
     with replacing(path) as file:
         file.write(json.dumps(record).encode())
-
-
-@contextlib.contextmanager
-def replacing(path: pathlib.Path) -> Iterator[IO[bytes]]:
-    """A new file that takes the place of path when, and only when, all went well."""
-    _remove_abandoned(path.parent)
-    handle, name = tempfile.mkstemp(suffix=".partial", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
 
 
 def _remove_abandoned(cache_dir: pathlib.Path) -> None:
@@ -192,6 +187,6 @@ def make_folder(cache_dir: pathlib.Path) -> None:
         writable = False
     if not writable:
         raise ValueError(
-            f"decoded images cannot be cached in {cache_dir}: set cache_dir to a"
-            " folder that can be written to"
+            f"decoded images cannot be cached in {cache_dir}: set XDG_CACHE_HOME, or"
+            " cache_dir of ddpm_jax.data.load, to a folder that can be written to"
         )

@@ -130,7 +130,11 @@ def split_rows(count: int, held_out: float | int, seed: int) -> tuple[Rows, Rows
         (7, 3, 0)
     """
     is_share = isinstance(held_out, float)
-    if not 0 <= held_out < (1 if is_share else count) or count < 2 and held_out:
+    if count < 2 and held_out:
+        raise ValueError(
+            f"there is {count} image, and one must be held out: give at least 2"
+        )
+    if not 0 <= held_out < (1 if is_share else count):
         raise ValueError(
             f"held_out={held_out} does not fit {count} images: give a share below 1.0,"
             f" or a whole number from 0 to {count - 1}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
+import warnings
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -28,6 +29,9 @@ T = TypeVar("T")
 
 # Images a thread decodes at a time: one alone is less work than handing it over.
 TASK = 32
+
+# So many broken images in a row are no accident.
+MAX_BROKEN = 8
 
 
 class Items(NamedTuple):
@@ -60,15 +64,22 @@ class LazyImages:
         return len(self.usable)
 
     def __getitem__(self, rows: Rows, /) -> UInt8:
-        """uint8 [n, H, W, C]; ValueError names a file that broke since it was read."""
+        """uint8 [n, H, W, C]; the next image stands in for one that is broken."""
         images = np.empty((len(rows), *self.image_shape), np.uint8)
-        for place, number in enumerate(self.usable[rows].tolist()):
+        for place, row in enumerate(rows.tolist()):
+            images[place] = self._usable_image(row)
+        return images
+
+    def _usable_image(self, row: int) -> UInt8:
+        # A run that stopped here would stop here again each time it is resumed.
+        for step in range(MAX_BROKEN):
+            number = int(self.usable[(row + step) % len(self)])
             try:
-                images[place] = self.image(number)
+                return self.image(number)
             except Unusable as error:
                 broken = f"{self.source}: {self.name(number)}: {error}"
-                raise ValueError(broken) from error
-        return images
+                warnings.warn(f"{broken}; the next one stands in", stacklevel=2)
+        raise ValueError(f"{broken}, and so are {MAX_BROKEN - 1} more after it")
 
 
 def attempt(function: Callable[[int], T], count: int) -> Iterator[T | Unusable]:

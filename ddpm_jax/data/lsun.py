@@ -17,12 +17,12 @@ import numpy.typing as npt
 
 from ddpm_jax.data.cache import fingerprint
 from ddpm_jax.data.cache import make_folder
-from ddpm_jax.data.cache import replacing
 from ddpm_jax.data.dataset import Source
 from ddpm_jax.data.dataset import UInt8
 from ddpm_jax.data.decode import Policy
 from ddpm_jax.data.decode import decode
 from ddpm_jax.data.items import LazyImages
+from ddpm_jax.files import replacing
 
 if TYPE_CHECKING:
     import lmdb

@@ -2,6 +2,7 @@
 
 import pathlib
 import zipfile
+import zlib
 
 import numpy as np
 
@@ -28,7 +29,7 @@ def load_npz(path: str, policy: Policy, cache_dir: pathlib.Path) -> Source:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             images = arrays[_key(path, list(arrays.keys()))]
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ValueError(damaged) from error
     except ValueError as error:
         if "allow_pickle" not in str(error) and "pickled" not in str(error):
@@ -53,6 +54,7 @@ def _key(path: str, keys: list[str]) -> str:
 
 def _checked(path: str, images: UInt8) -> UInt8:
     """The images as [N, H, W, C]; ValueError for another type or shape."""
+    images = np.asarray(images)
     shaped = images[..., None] if images.ndim == 3 else images
     if (
         images.dtype != np.uint8

@@ -53,7 +53,8 @@ def load_tfds(name: str, policy: Policy, cache_dir: pathlib.Path) -> Source:
     if not others:
         return train
     other = materialise(_items(builder, others[0], feature, policy), cache_dir)
-    return train._replace(held_out=other.images)
+    skipped = {**other.skipped, **train.skipped}
+    return train._replace(held_out=other.images, skipped=skipped)
 
 
 def _items(
@@ -137,6 +138,9 @@ def _builder(name: str) -> tfds.core.DatasetBuilder:
             f"did you mean {', '.join(close)}?" if close else "see tfds.list_builders()"
         )
         raise ValueError(f"TFDS has no set {name!r}: {hint}") from error
+    except (AssertionError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"TFDS cannot make {name!r}: {reason}") from error
 
 
 def _prepare(name: str, builder: tfds.core.DatasetBuilder) -> None:

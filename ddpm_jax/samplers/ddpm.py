@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddpm_jax import keys as image
+from ddpm_jax import keys as per_image
 from ddpm_jax.reverse import ModelFn
 from ddpm_jax.reverse import Variance
 from ddpm_jax.reverse import reverse_step
@@ -110,7 +110,7 @@ def ddpm_sample_frames(
     """
     num_timesteps = schedule.num_timesteps
     frame_of_t = _frame_of_t(frame_steps, num_timesteps)
-    keys = image.per_image(keys, shape[0])
+    keys = per_image.one_each(keys, shape[0])
     start = _start(keys, shape, num_timesteps, x_T)
 
     def one_step(
@@ -127,7 +127,7 @@ def ddpm_sample_frames(
             variance=variance,
             clip_x0=clip_x0,
         )
-        z = image.normal(image.fold_in(keys, t), shape[1:])
+        z = per_image.normal(per_image.fold_in(keys, t), shape[1:])
         sigma = jnp.where(t > 0, jnp.exp(0.5 * step.log_variance), 0.0)
         if frame_steps:
             now = Frames(x_t, step.x_0)
@@ -146,7 +146,7 @@ def _start(
     keys: jax.Array, shape: tuple[int, ...], num_timesteps: int, x_T: jax.Array | None
 ) -> jax.Array:
     if x_T is None:
-        return image.normal(image.fold_in(keys, num_timesteps), shape[1:])
+        return per_image.normal(per_image.fold_in(keys, num_timesteps), shape[1:])
     if x_T.shape != shape:
         raise ValueError(f"x_T has shape {x_T.shape}; the samples' shape is {shape}")
     return x_T
