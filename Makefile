@@ -3,6 +3,8 @@
 PYTHON ?= python3
 PACKAGE := setup.cfg pyproject.toml tools/venv.sh
 CONSTRAINTS := requirements/constraints.txt
+# Compiling keeps one core busy at a time, so two workers take half as long.
+PARALLEL := -n 2 --dist loadfile
 export MPLBACKEND := Agg
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -26,7 +28,7 @@ test: .venv/.installed-test  ## ruff, mypy, every test and doctest: minutes
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest $(PARALLEL)
 
 # The suites come last, so that the last line of the output is the summary of pytest.
 check: check-quickstart check-tfds check-notebooks check-oldest check-newest  ## all that is too long for make test
@@ -42,11 +44,11 @@ check-notebooks: .venvs/notebook/.installed  ## every notebook, executed
 	.venvs/notebook/bin/python tools/check_notebooks.py
 
 check-oldest: .venvs/oldest/.installed  ## the suite on the oldest Python and packages
-	.venvs/oldest/bin/python -m pytest
+	.venvs/oldest/bin/python -m pytest $(PARALLEL)
 
 check-newest: .venvs/newest/.installed  ## the suite on the newest Python and packages
 	.venvs/newest/bin/mypy
-	JAX_DISABLE_MOST_OPTIMIZATIONS=0 .venvs/newest/bin/python -m pytest
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 .venvs/newest/bin/python -m pytest $(PARALLEL)
 
 notebooks: .venvs/notebook/.installed  ## build notebooks/*.ipynb
 	.venvs/notebook/bin/jupytext --quiet --to ipynb notebooks/*.py

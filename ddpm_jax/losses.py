@@ -164,8 +164,8 @@ def discretised_log_likelihood(
 
     Example:
       >>> black, zero = -jnp.ones(1), jnp.zeros(1)
-      >>> float(jnp.exp(discretised_log_likelihood(black, zero, zero))[0].round(4))
-      0.1596
+      >>> f"{jnp.exp(discretised_log_likelihood(black, zero, zero))[0]:.4f}"
+      '0.1596'
     """
     inverse_std = jnp.exp(-0.5 * log_variance)
     # Upper tail to lower tail, where log CDFs keep their digits: P[a, b] = P[-b, -a].
