@@ -175,7 +175,8 @@ def test_a_network_that_learns_the_variance_runs_once_forwards_and_backwards(
     prediction: str, backwards: bool
 ) -> None:
     learned = operations(prediction, "learned", backwards)
-    assert learned < 1.1 * operations(prediction, "fixed_large", backwards)
+    # A second call makes it 1.67 backwards, and 2 forwards.
+    assert learned < 1.3 * operations(prediction, "fixed_large", backwards)
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
