@@ -32,7 +32,7 @@ class Sample:
     progressive: bool = False
     """Also write the chains of the first 8 images: two strips and an animation."""
     frames: int = 10
-    """Columns of a strip."""
+    """Steps that a strip shows, beside its end."""
     forward: Path | None = None
     """Draw the forward process of this picture instead; needs no workdir."""
 
@@ -64,6 +64,7 @@ def main(arguments: list[str]) -> int:
             options.workdir, step=options.step, ema=options.ema
         )
         print(sampling.describe(trained))
+        options.out.mkdir(parents=True, exist_ok=True)
         written = sampling.write_samples(
             options.out,
             trained,

@@ -129,7 +129,7 @@ def restore_weights(
     if chosen is None or chosen not in steps:
         raise FileNotFoundError(
             f"there is no checkpoint{'' if step is None else f' of step {step}'} in "
-            f"{_folder(workdir)}: the steps there are {steps or 'none'}"
+            f"{_folder(workdir)}" + (f": the steps there are {steps}" if steps else "")
         )
     name = "ema_params" if ema else "params"
     items, config = _read(_folder(workdir) / str(chosen), only=name)

@@ -225,7 +225,8 @@ def _check_decay(train: Train) -> None:
     if train.warmup_steps >= train.steps:
         raise ValueError(
             f"train.warmup_steps is {train.warmup_steps} and train.steps is "
-            f"{train.steps}; with train.decay 'cosine' the warm-up must end first"
+            f"{train.steps}; with train.decay 'cosine' the warm-up must end first, so "
+            "lower train.warmup_steps"
         )
 
 
@@ -265,9 +266,14 @@ def load_config(path: str | Path) -> Config:
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
+        if not hasattr(module, "get_config"):
+            raise AttributeError("it does not define get_config()")
         config = module.get_config()
+    except SyntaxError as error:
+        place = f"{path}, line {error.lineno}"
+        raise ValueError(f"{place} is not Python: {error.msg}") from error
     except Exception as error:
-        raise ValueError(f"{path} can't be read: {error!r}") from error
+        raise ValueError(f"{path} can't be run: {error}") from error
     if not isinstance(config, Config):
         raise ValueError(
             f"get_config() of {path} returned {type(config).__name__}; it must return "

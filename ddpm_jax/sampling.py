@@ -61,6 +61,11 @@ def load_trained(
                 f"{workdir} holds the EMA of one step; no other can be had"
             )
         params, found, stored = load_weights(workdir)
+    elif not Path(workdir).is_dir():
+        there = "is a file" if Path(workdir).exists() else "does not exist"
+        raise FileNotFoundError(
+            f"{workdir} {there}; give the folder of a run, or a {SUFFIX} file"
+        )
     else:
         params, found, stored = restore_weights(workdir, step=step, ema=ema)
     config = from_dict(stored)
@@ -190,3 +195,5 @@ def read_image(path: Path, policy: Policy) -> np.ndarray:
         return decode(path.read_bytes(), policy)
     except Unusable as error:
         raise ValueError(f"{path} can't be used: {error}") from None
+    except OSError as error:
+        raise ValueError(f"{path} can't be read: {error.strerror}") from None

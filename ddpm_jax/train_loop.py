@@ -40,6 +40,7 @@ from ddpm_jax.train_step import make_optimiser
 from ddpm_jax.train_step import train_step
 from ddpm_jax.workdir import check_config
 from ddpm_jax.workdir import check_data
+from ddpm_jax.workdir import locked
 from ddpm_jax.workdir import store
 
 if TYPE_CHECKING:
@@ -89,10 +90,15 @@ def train(config: Config, workdir: Path, *, allow_config_change: bool = False) -
     config = with_shape(config, dataset)
     parts = build(config)
     say(describe(config))
+    for line in remarks(config, parts):
+        say(line)
     log = config.log
-    with open_checkpoints(
-        workdir, keep=log.keep, keep_period=log.keep_period
-    ) as checkpoints:
+    with (
+        locked(workdir),
+        open_checkpoints(
+            workdir, keep=log.keep, keep_period=log.keep_period
+        ) as checkpoints,
+    ):
         state, optimiser, keys = start(config, parts, checkpoints)
         store(workdir, config, dataset)
         first = int(state.step)
@@ -126,6 +132,21 @@ def load_data(config: Config) -> Dataset:
     )
     say(dataset.report)
     return dataset
+
+
+def remarks(config: Config, parts: Parts) -> list[str]:
+    """What is legal in a config and yet hardly meant."""
+    lines, last = [], float(parts.schedule.alphas_cumprod[-1])
+    if last > 0.05:
+        lines.append(
+            f"remark: alpha_bar ends at {last:.2g}, so training never sees the pure "
+            "noise that sampling starts from; more steps or larger betas mend that"
+        )
+    levels = range(len(config.model.ch_mult))
+    heights = {parts.shape[0] // 2**level for level in levels}
+    for height in sorted(set(config.model.attention_resolutions) - heights):
+        lines.append(f"remark: no level has the height {height} that is to attend")
+    return lines
 
 
 def with_shape(config: Config, dataset: Dataset) -> Config:

@@ -4,9 +4,12 @@ workdir/config.json holds the finished config, as every checkpoint does, and
 workdir/data.json tells one set of images from another.
 """
 
+import contextlib
 import dataclasses
 import json
+import sys
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +47,31 @@ def read_config(workdir: Path) -> Config:
         return from_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} can't be read: {error}") from None
+
+
+@contextlib.contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+    """Holds workdir for one run; ValueError if it is no folder, or another run has it.
+
+    The lock is the operating system's, and ends with the process, however that ends.
+    """
+    if workdir.exists() and not workdir.is_dir():
+        raise ValueError(f"--workdir {workdir} is a file; give a folder")
+    if jax.process_index() > 0 or sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    workdir.mkdir(parents=True, exist_ok=True)
+    with open(workdir / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"another process is training in {workdir}; wait for it, or use "
+                "another --workdir"
+            ) from None
+        yield
 
 
 def check_config(workdir: Path, config: Config) -> None:

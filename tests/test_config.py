@@ -163,8 +163,9 @@ def test_load_config_returns_what_get_config_does(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
-        ("", "no attribute 'get_config'"),
-        ("def get_config(:", "SyntaxError"),
+        ("", "can't be run: it does not define get_config"),
+        ("boom()", "can't be run: name 'boom' is not defined"),
+        ("def get_config(:", "line 3 is not Python: invalid syntax"),
         ("import no_such_package", "no_such_package"),
         ("get_config = dict", "returned dict; it must return a ddpm_jax.config.Config"),
         ("get_config = lambda: Config(modle=Model())", "modle"),

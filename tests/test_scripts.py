@@ -118,13 +118,15 @@ def test_forward_draws_a_picture_with_and_without_a_workdir(
     ("arguments", "sentence"),
     [
         ((), "give --workdir, the folder of a run"),
-        (("--workdir", "nowhere"), "there is no checkpoint in"),
+        (("--workdir", "nowhere"), "nowhere does not exist; give the folder of a run"),
+        (("--workdir", __file__), "is a file; give the folder of a run"),
+        (("--workdir", str(ROOT / "tests")), "there is no checkpoint in"),
         (("--num", 0), "--num is 0; give at least 1"),
         (("--batch-size", -1), "--batch-size is -1"),
         (("--seed", -1), "--seed is -1"),
         (("--seed", 2**32), "--seed is 4294967296; give at most 4294967295"),
         (("--out", __file__), "is a file; give a folder"),
-        (("--forward", "nowhere.png"), "No such file"),
+        (("--forward", "nowhere.png"), "nowhere.png can't be read: No such file"),
         (("--forward", __file__), "can't be used: not an image"),
     ],
 )

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import tiny
 
+from ddpm_jax.build import build
 from ddpm_jax.checkpoint import latest_step
 from ddpm_jax.checkpoint import restore_weights
 from ddpm_jax.config import from_dict
 from ddpm_jax.sampling import draw
 from ddpm_jax.sampling import load_trained
 from ddpm_jax.stopping import NonFiniteUpdateError
+from ddpm_jax.train_loop import remarks
 from ddpm_jax.train_loop import train
 from ddpm_jax.workdir import read_config
 
@@ -117,3 +119,14 @@ def test_image_i_is_the_same_whatever_is_drawn_with_it(finished: Path) -> None:
     assert close.mean() >= 0.999
     other = np.concatenate(list(draw(trained, num=9, seed=4, batch_size=9)))
     assert (whole != other).mean() > 0.5
+
+
+def test_what_is_legal_and_hardly_meant_is_remarked_upon() -> None:
+    process = dataclasses.replace(tiny.CONFIG.process, beta_end=0.02)
+    model = dataclasses.replace(tiny.MODEL, attention_resolutions=(16, 8))
+    data = dataclasses.replace(tiny.CONFIG.data, image_size=(8, 8), channels=1)
+    odd = dataclasses.replace(tiny.CONFIG, process=process, model=model, data=data)
+    first, second = remarks(odd, build(odd))
+    assert "alpha_bar ends at 0.86" in first and "the height 16 that is to" in second
+    plain = dataclasses.replace(tiny.CONFIG, data=data)
+    assert remarks(plain, build(plain)) == []
