@@ -15,9 +15,7 @@ CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 CARD = ("reproduces:", "data:", "hardware:", "command:")
 MEGABYTES = 2**20
 # A home folder of Linux, macOS or Windows, or a folder of a build machine.
-HOME_FOLDER = re.compile(
-    r"(?<![\w.~-])(/home|/Users|/root|/work|[A-Z]:\\Users)[/\\][\w.-]+"
-)
+HOME_FOLDER = re.compile(r"(?<![\w.~-])(/home|/Users|/root|[A-Z]:\\Users)[/\\][\w.-]+")
 
 
 def read(name: str) -> str:
