@@ -1,7 +1,7 @@
-"""Makes the model and the figures of docs/cifar_small.md again.
+"""Trains a small model of CIFAR-10; draws, plots and exports it to docs/cifar_small/.
 
-python tools/cifar_small.py ZIP, the 50,000 training images of CIFAR-10 as a zip or a
-folder. Needs the notebook extra, for matplotlib.
+Run it as python tools/cifar_small.py ZIP, with the 50,000 training images of CIFAR-10
+as a zip or a folder. Needs the notebook extra, for matplotlib.
 """
 
 import dataclasses
