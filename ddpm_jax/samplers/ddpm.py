@@ -46,7 +46,8 @@ def ddpm_sample(
       schedule: the tables of all T steps.
       eps_fn: (params, x_t, t [B] int32) -> noise [B, ...]; or give x0_fn.
       x0_fn: the same with x_0 for its answer.
-      variance: "fixed_large", "fixed_small" or a function that returns log variances.
+      variance: "fixed_large", "fixed_small", "learned" (the model answers on 2C
+        channels, the log variance last) or a function that returns log variances.
       clip_x0: clip the predicted x_0 to [-1, 1] at each step.
       x_T: where the chain starts, [B, ...]; unit noise if None.
 
