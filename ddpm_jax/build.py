@@ -102,6 +102,9 @@ def make_model(config: Model, shape: tuple[int, int, int], learned: bool) -> UNe
         dropout=config.dropout,
         num_groups=config.num_groups,
         dtype=jnp.dtype(config.dtype),
+        # A model trained with cuDNN's attention can be drawn from without a GPU.
+        attention=config.attention if jax.default_backend() == "gpu" else "xla",
+        remat=config.remat,
     )
 
 
@@ -120,16 +123,8 @@ def apply_network(
     dropout_keys: jax.Array | None = None,
 ) -> jax.Array:
     """Applies the U-Net to x_t [B, H, W, C], with dropout where keys [B] are given."""
-
-    def with_dropout(x_t: jax.Array, t: jax.Array, key: jax.Array) -> jax.Array:
-        batch, rngs = (x_t[None], t[None]), {"dropout": key}
-        return jnp.asarray(model.apply(params, *batch, train=True, rngs=rngs))[0]
-
     with jax.default_matmul_precision(precision):
-        if dropout_keys is None or model.dropout == 0:
-            return jnp.asarray(model.apply(params, x_t, t))
-        # One key for the whole batch would tie an image's mask to its neighbours.
-        return jax.vmap(with_dropout)(x_t, t, dropout_keys)
+        return jnp.asarray(model.apply(params, x_t, t, dropout_keys))
 
 
 def network_loss(

@@ -12,7 +12,7 @@ from typing import TypeVar
 import tyro
 
 from ddpm_jax.config import Config
-from ddpm_jax.config import load_config
+from ddpm_jax.validation import load_config
 
 Options = TypeVar("Options")
 

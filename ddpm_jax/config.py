@@ -1,17 +1,13 @@
-"""The configuration of a run: plain data, checked at the door, JSON both ways.
+"""The configuration of a run: frozen dataclasses of plain data.
 
-A file in configs/ defines `get_config() -> Config`. `load_config` reads one, `validate`
-answers what is wrong with a config in one sentence, and `build` makes of it the network
-and the functions that the rest of the program takes. Apart from the training loop, no
-code below the scripts sees a Config.
+A file in configs/ defines `get_config() -> Config`. validation.py reads one and says
+in one sentence what is wrong with it; build.py makes of it the network and the
+functions that the rest of the program takes. Apart from the training loop, no code
+below the scripts sees a Config.
 """
 
 import dataclasses
-import functools
-import importlib.util
 import json
-import sys
-from pathlib import Path
 from typing import Annotated
 from typing import Any
 from typing import ClassVar
@@ -20,8 +16,6 @@ from typing import Literal
 import pydantic
 from pydantic import Field
 
-from ddpm_jax.prediction import check_objective
-from ddpm_jax.reverse import check_model
 from ddpm_jax.schedules import SCHEDULES
 from ddpm_jax.schedules import Schedule
 from ddpm_jax.schedules import make_schedule
@@ -90,6 +84,10 @@ class Model:
     """Groups of the group normalisation."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the convolutions; parameters and statistics are float32 always."""
+    attention: Literal["xla", "cudnn"] = "xla"
+    """Who computes attention; cudnn is NVIDIA's, for bfloat16 and GPUs."""
+    remat: bool = False
+    """Going backwards, compute each block again instead of keeping it: less memory."""
     precision: Literal["default", "high", "highest"] = "default"
     """Matrix multiplication of float32: default is bf16 on TPU and TF32 on GPU."""
 
@@ -132,6 +130,10 @@ class Train:
     """Updates over which the learning rate rises from 0."""
     decay: Literal["none", "cosine"] = "none"
     """What the learning rate does after the warm-up."""
+    accumulate: Count = 1
+    """Parts of a device's batch whose gradients are added up in turn: less memory."""
+    steps_per_dispatch: Count = 1
+    """Updates in one compiled loop, for GPUs and TPUs; slow on a CPU."""
     grad_clip: Positive = 1.0
     """Largest global norm of a gradient."""
     ema_decay: Fraction = 0.9999
@@ -178,69 +180,6 @@ class Config:
     log: Log = Log()
 
 
-@functools.cache
-def _adapter() -> pydantic.TypeAdapter[Config]:
-    return pydantic.TypeAdapter(Config)
-
-
-def validate(config: Config) -> Config:
-    """Returns the config if it describes a run, else raises ValueError: one sentence.
-
-    Example:
-      >>> validate(Config(train=Train(batch_size=-1)))
-      Traceback (most recent call last):
-      ...
-      ValueError: train.batch_size is -1: Input should be greater than or equal to 1
-    """
-    return from_dict(dataclasses.asdict(config))
-
-
-def from_dict(fields: dict[str, Any]) -> Config:
-    """Validates the nested fields of a config, as a checkpoint holds them."""
-    # Through JSON, so that what passes here is what the stored config will give back.
-    return from_json(json.dumps(fields, default=repr))
-
-
-def from_json(text: str) -> Config:
-    """Reads and validates a config that `to_json` wrote.
-
-    Raises:
-      ValueError: one sentence that names the field, what it is, and what is allowed.
-    """
-    try:
-        checked = _adapter().validate_json(text)
-    except pydantic.ValidationError as error:
-        raise ValueError(_sentence(error)) from None
-    objective = checked.objective
-    check_objective(objective.prediction, objective.loss, objective.variance)
-    schedule = schedule_of(checked)
-    if objective.prediction == "eps":
-        check_model(schedule, lambda params, x_t, t: x_t, None)
-    if checked.train.decay == "cosine":
-        _check_decay(checked.train)
-    return checked
-
-
-def _check_decay(train: Train) -> None:
-    if train.warmup_steps >= train.steps:
-        raise ValueError(
-            f"train.warmup_steps is {train.warmup_steps} and train.steps is "
-            f"{train.steps}; with train.decay 'cosine' the warm-up must end first, so "
-            "lower train.warmup_steps"
-        )
-
-
-def _sentence(error: pydantic.ValidationError) -> str:
-    first = error.errors()[0]
-    # pydantic names the branch of a union in the path; a reader wants the field.
-    path = [str(part) for part in first["loc"][:2]]
-    if not path:
-        return f"the config is not JSON of a config: {first['msg']}"
-    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        return f"there is no field {'.'.join(path)}"
-    return f"{'.'.join(path)} is {first['input']!r}: {first['msg']}"
-
-
 def schedule_of(config: Config) -> Schedule:
     """The tables of the config's process."""
     process = config.process
@@ -250,44 +189,12 @@ def schedule_of(config: Config) -> Schedule:
     return make_schedule(betas)
 
 
-def load_config(path: str | Path) -> Config:
-    """Runs a config file's get_config() and validates what it returns.
-
-    Raises:
-      FileNotFoundError, ValueError: one sentence on what is wrong with the file.
-    """
-    path = Path(path)
-    if not path.is_file():
-        known = ", ".join(str(p) for p in sorted(Path("configs").glob("*.py")))
-        raise FileNotFoundError(f"there is no config file {path}; there are: {known}")
-    spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{path} is not a Python file; a config file ends in .py")
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-        if not hasattr(module, "get_config"):
-            raise AttributeError("it does not define get_config()")
-        config = module.get_config()
-    except SyntaxError as error:
-        place = f"{path}, line {error.lineno}"
-        raise ValueError(f"{place} is not Python: {error.msg}") from error
-    except Exception as error:
-        raise ValueError(f"{path} can't be run: {error}") from error
-    if not isinstance(config, Config):
-        raise ValueError(
-            f"get_config() of {path} returned {type(config).__name__}; it must return "
-            "a ddpm_jax.config.Config"
-        )
-    return validate(config)
-
-
 def to_json(config: Config) -> str:
-    """The config as JSON, which `from_json` reads back.
+    """The config as JSON, which `validation.from_json` reads back.
 
     Example:
-      >>> from_json(to_json(Config())) == Config()
-      True
+      >>> to_json(Config()).splitlines()[1]
+      '  "process": {'
     """
     return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
 

@@ -4,12 +4,9 @@ workdir/config.json holds the finished config, as every checkpoint does, and
 workdir/data.json tells one set of images from another.
 """
 
-import contextlib
 import dataclasses
 import json
-import sys
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +16,11 @@ import numpy as np
 from ddpm_jax.checkpoint import latest_step
 from ddpm_jax.config import Config
 from ddpm_jax.config import differences
-from ddpm_jax.config import from_dict
-from ddpm_jax.config import from_json
 from ddpm_jax.config import to_json
 from ddpm_jax.data import Dataset
 from ddpm_jax.files import replacing
+from ddpm_jax.validation import from_dict
+from ddpm_jax.validation import from_json
 from ddpm_jax.weights import SUFFIX
 from ddpm_jax.weights import load_weights
 
@@ -47,31 +44,6 @@ def read_config(workdir: Path) -> Config:
         return from_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} can't be read: {error}") from None
-
-
-@contextlib.contextmanager
-def locked(workdir: Path) -> Iterator[None]:
-    """Holds workdir for one run; ValueError if it is no folder, or another run has it.
-
-    The lock is the operating system's, and ends with the process, however that ends.
-    """
-    if workdir.exists() and not workdir.is_dir():
-        raise ValueError(f"--workdir {workdir} is a file; give a folder")
-    if jax.process_index() > 0 or sys.platform == "win32":
-        yield
-        return
-    import fcntl
-
-    workdir.mkdir(parents=True, exist_ok=True)
-    with open(workdir / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(
-                f"another process is training in {workdir}; wait for it, or use "
-                "another --workdir"
-            ) from None
-        yield
 
 
 def check_config(workdir: Path, config: Config) -> None:

@@ -15,8 +15,8 @@ import pytest
 from ddpm_jax import command
 from ddpm_jax.config import Config
 from ddpm_jax.config import flatten
-from ddpm_jax.config import load_config
-from ddpm_jax.config import validate
+from ddpm_jax.validation import load_config
+from ddpm_jax.validation import validate
 
 ROOT = Path(__file__).resolve().parents[1]
 FILE = """

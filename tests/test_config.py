@@ -18,16 +18,16 @@ from ddpm_jax.config import Train
 from ddpm_jax.config import describe
 from ddpm_jax.config import differences
 from ddpm_jax.config import flatten
-from ddpm_jax.config import from_dict
-from ddpm_jax.config import from_json
-from ddpm_jax.config import load_config
 from ddpm_jax.config import to_json
-from ddpm_jax.config import validate
 from ddpm_jax.data.fit import FITS
 from ddpm_jax.prediction import LOSSES
 from ddpm_jax.prediction import PREDICTIONS
 from ddpm_jax.reverse import VARIANCES
 from ddpm_jax.schedules import SCHEDULES
+from ddpm_jax.validation import from_dict
+from ddpm_jax.validation import from_json
+from ddpm_jax.validation import load_config
+from ddpm_jax.validation import validate
 
 OTHER = Config(
     process=Process("cosine", 50),
@@ -81,6 +81,16 @@ def test_other_differs_from_the_defaults_in_every_section() -> None:
         (
             Config(train=Train(steps=10, warmup_steps=10, decay="cosine")),
             "the warm-up must end first",
+        ),
+        (Config(train=Train(steps_per_dispatch=3)), "train.steps is 800000, which is"),
+        (
+            Config(train=Train(steps_per_dispatch=8), log=Log(every=50)),
+            "log.every is 50, which is not a multiple of train.steps_per_dispatch 8",
+        ),
+        (Config(model=Model(attention="cudnn")), "takes bfloat16 and at most 256"),
+        (
+            Config(model=Model(attention="cudnn", dtype="bfloat16", ch=256)),
+            "the widest level has 512 channels",
         ),
         (Config(model={"ch": 8, "chanels": 3}), "there is no field model.chanels"),
         (Config(model=None), "model is None"),

@@ -19,7 +19,7 @@ from ddpm_jax.config import Data
 from ddpm_jax.config import Model
 from ddpm_jax.config import Objective
 from ddpm_jax.config import differences
-from ddpm_jax.config import load_config
+from ddpm_jax.validation import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))

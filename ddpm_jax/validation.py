@@ -1,0 +1,144 @@
+"""The door: what is wrong with a config, said in one sentence before anything is built.
+
+pydantic checks each field; the rules that span fields are here. What passes is what
+the JSON of the config gives back.
+"""
+
+import dataclasses
+import functools
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from ddpm_jax.config import Config
+from ddpm_jax.config import Log
+from ddpm_jax.config import Model
+from ddpm_jax.config import Train
+from ddpm_jax.config import schedule_of
+from ddpm_jax.prediction import check_objective
+from ddpm_jax.reverse import check_model
+
+
+@functools.cache
+def _adapter() -> pydantic.TypeAdapter[Config]:
+    return pydantic.TypeAdapter(Config)
+
+
+def validate(config: Config) -> Config:
+    """Returns the config if it describes a run, else raises ValueError: one sentence.
+
+    Example:
+      >>> validate(Config(train=Train(batch_size=-1)))
+      Traceback (most recent call last):
+      ...
+      ValueError: train.batch_size is -1: Input should be greater than or equal to 1
+    """
+    return from_dict(dataclasses.asdict(config))
+
+
+def from_dict(fields: dict[str, Any]) -> Config:
+    """Validates the nested fields of a config, as a checkpoint holds them."""
+    # Through JSON, so that what passes here is what the stored config will give back.
+    return from_json(json.dumps(fields, default=repr))
+
+
+def from_json(text: str) -> Config:
+    """Reads and validates a config that `to_json` wrote.
+
+    Raises:
+      ValueError: one sentence that names the field, what it is, and what is allowed.
+    """
+    try:
+        checked = _adapter().validate_json(text)
+    except pydantic.ValidationError as error:
+        raise ValueError(_sentence(error)) from None
+    objective = checked.objective
+    check_objective(objective.prediction, objective.loss, objective.variance)
+    schedule = schedule_of(checked)
+    if objective.prediction == "eps":
+        check_model(schedule, lambda params, x_t, t: x_t, None)
+    _check_decay(checked.train)
+    _check_dispatch(checked.train, checked.log)
+    _check_attention(checked.model)
+    return checked
+
+
+def _check_dispatch(train: Train, log: Log) -> None:
+    together = train.steps_per_dispatch
+    counts = {"train.steps": train.steps} | {
+        f"log.{name}": getattr(log, name)
+        for name in ("every", "eval_every", "sample_every", "checkpoint_every")
+    }
+    for name, count in counts.items():
+        if count % together:
+            raise ValueError(
+                f"{name} is {count}, which is not a multiple of "
+                f"train.steps_per_dispatch {together}: nothing is seen between the "
+                "steps of one dispatch, so choose numbers that divide"
+            )
+
+
+def _check_attention(model: Model) -> None:
+    width = model.ch * max(model.ch_mult)
+    if model.attention == "cudnn" and (model.dtype != "bfloat16" or width > 256):
+        raise ValueError(
+            f"model.attention is 'cudnn', model.dtype {model.dtype!r} and the widest "
+            f"level has {width} channels; cuDNN's attention takes bfloat16 and at most "
+            "256, so use 'xla', or change model.dtype or model.ch"
+        )
+
+
+def _check_decay(train: Train) -> None:
+    if train.decay == "cosine" and train.warmup_steps >= train.steps:
+        raise ValueError(
+            f"train.warmup_steps is {train.warmup_steps} and train.steps is "
+            f"{train.steps}; with train.decay 'cosine' the warm-up must end first, so "
+            "lower train.warmup_steps"
+        )
+
+
+def _sentence(error: pydantic.ValidationError) -> str:
+    first = error.errors()[0]
+    # pydantic names the branch of a union in the path; a reader wants the field.
+    path = [str(part) for part in first["loc"][:2]]
+    if not path:
+        return f"the config is not JSON of a config: {first['msg']}"
+    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        return f"there is no field {'.'.join(path)}"
+    return f"{'.'.join(path)} is {first['input']!r}: {first['msg']}"
+
+
+def load_config(path: str | Path) -> Config:
+    """Runs a config file's get_config() and validates what it returns.
+
+    Raises:
+      FileNotFoundError, ValueError: one sentence on what is wrong with the file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        known = ", ".join(str(p) for p in sorted(Path("configs").glob("*.py")))
+        raise FileNotFoundError(f"there is no config file {path}; there are: {known}")
+    spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path} is not a Python file; a config file ends in .py")
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        if not hasattr(module, "get_config"):
+            raise AttributeError("it does not define get_config()")
+        config = module.get_config()
+    except SyntaxError as error:
+        place = f"{path}, line {error.lineno}"
+        raise ValueError(f"{place} is not Python: {error.msg}") from error
+    except Exception as error:
+        raise ValueError(f"{path} can't be run: {error}") from error
+    if not isinstance(config, Config):
+        raise ValueError(
+            f"get_config() of {path} returned {type(config).__name__}; it must return "
+            "a ddpm_jax.config.Config"
+        )
+    return validate(config)
