@@ -12,13 +12,16 @@ class Sample:
     """Draws images from a trained model, or noises a picture with --forward.
 
     Needs only the workdir of a run. Image i depends on the seed and i alone, whatever
-    --num and --batch-size are.
+    --num and --batch-size are. Images are written as they come: after an interruption
+    the same command goes on.
     """
 
     workdir: Path | None = None
     """The folder of the run, or a .safetensors file of its weights."""
     num: int = 64
     """How many images."""
+    start: int = 0
+    """The number of the first image; several machines can so share a draw."""
     seed: int = 0
     """Which images."""
     out: Path = Path("samples")
@@ -41,15 +44,16 @@ def main(arguments: list[str]) -> int:
     """Parses, draws, and prints where the pictures are."""
     options = command.parse(Sample, arguments)
     command.check_range(options, num=(1, None), batch_size=(1, None), frames=(2, None))
-    command.check_range(options, seed=(0, 2**32 - 1))
+    command.check_range(options, start=(0, 2**31 - 1), seed=(0, 2**32 - 1))
     command.set_up_jax()
+    from ddpm_jax import drawing
     from ddpm_jax import sampling
 
     if options.out.exists() and not options.out.is_dir():
         raise ValueError(f"--out {options.out} is a file; give a folder")
     if options.forward is not None:
         written = [
-            sampling.write_forward(
+            drawing.write_forward(
                 options.out,
                 options.forward,
                 workdir=options.workdir,
@@ -65,15 +69,16 @@ def main(arguments: list[str]) -> int:
         )
         print(sampling.describe(trained))
         options.out.mkdir(parents=True, exist_ok=True)
-        written = sampling.write_samples(
+        written = drawing.write_samples(
             options.out,
             trained,
+            start=options.start,
             num=options.num,
             seed=options.seed,
             batch_size=options.batch_size,
         )
         if options.progressive:
-            written += sampling.write_chain(
+            written += drawing.write_chain(
                 options.out,
                 trained,
                 num=min(options.num, 8),

@@ -1,7 +1,8 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and folders that one process uses."""
 
 import contextlib
 import os
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,3 +35,34 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def locked(folder: Path, busy: str) -> Iterator[None]:
+    """Holds a folder, which it makes, for one process; ValueError if another has it.
+
+    busy says what that other one does, "is training" say. The lock is the operating
+    system's, and ends with the process, however that ends; Windows has none.
+
+    Example:
+      >>> import tempfile
+      >>> with locked(Path(tempfile.mkdtemp()), "is training"):
+      ...     pass
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; give a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    with open(folder / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"another process {busy} in {folder}; wait for it, or give another "
+                "folder"
+            ) from None
+        yield

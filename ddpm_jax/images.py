@@ -106,10 +106,3 @@ def save_animation(
             loop=0,
         )
     return Path(path)
-
-
-def save_npz(path: str | os.PathLike[str], images: np.ndarray) -> Path:
-    """Writes uint8 images [N, H, W, C] under arr_0, as evaluation suites read them."""
-    with replacing(path) as file:
-        np.savez(file, arr_0=images)
-    return Path(path)

@@ -1,7 +1,9 @@
-"""What a person sees while a model trains: progress, loss, speed and time left."""
+"""What a person sees while a model trains or draws: progress, speed and time left."""
 
+import sys
 import time
 from types import TracebackType
+from typing import TYPE_CHECKING
 from typing import Self
 
 import jax
@@ -14,6 +16,21 @@ from ddpm_jax.parallel import fetch
 STEPS_IN_FLIGHT = 4
 
 
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+
+def image_bar(total: int, there: int) -> "tqdm[None]":
+    """A bar of images drawn, images/s and time left; there is how many exist already.
+
+    Where no terminal is attached it says so every half minute.
+    """
+    from tqdm import tqdm
+
+    pause = 0.1 if sys.stderr.isatty() else 30
+    return tqdm(total=total, initial=there, unit="image", mininterval=pause)
+
+
 class Meter:
     """Collects each step's scalars on the device, and reads their means now and then.
 
@@ -22,12 +39,18 @@ class Meter:
     """
 
     def __init__(
-        self, batch_size: int, first: int, steps: int, *, active: bool = True
+        self,
+        batch_size: int,
+        first: int,
+        steps: int,
+        together: int = 1,
+        *,
+        active: bool = True,
     ) -> None:
-        """Begins at step first of steps; says nothing unless active."""
+        """Begins at step first of steps, so many together; silent unless active."""
         from tqdm import tqdm
 
-        self.active, self.batch_size = active, batch_size
+        self.active, self.batch_size, self.together = active, batch_size, together
         self.bar = tqdm(
             total=steps,
             initial=first,
@@ -57,10 +80,10 @@ class Meter:
         self.began = time.perf_counter()
 
     def add(self, metrics: dict[str, jax.Array]) -> None:
-        """Takes the scalars of a step, without waiting for that step."""
+        """Takes the scalars of a dispatch, without waiting for it."""
         self.window.append(metrics)
-        self.done += 1
-        self.bar.update()
+        self.done += self.together
+        self.bar.update(self.together)
         if len(self.window) > STEPS_IN_FLIGHT:
             jax.block_until_ready(self.window[-1 - STEPS_IN_FLIGHT])
 
@@ -70,7 +93,8 @@ class Meter:
         seconds = time.perf_counter() - self.began
         means = {name: float(np.mean([v[name] for v in values])) for name in values[0]}
         means["bad_step"] = values[-1]["bad_step"]
-        return {**means, "images_per_s": len(values) * self.batch_size / seconds}
+        images = len(values) * self.together * self.batch_size
+        return {**means, "images_per_s": images / seconds}
 
     def show(self, scalars: dict[str, float]) -> None:
         """Shows loss, speed and time left."""

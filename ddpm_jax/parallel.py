@@ -10,8 +10,6 @@ batch; the collectives inside a step (pmean over AXIS) run over all of them, and
 axis_index(AXIS) counts the devices of all processes.
 """
 
-import os
-import shutil
 from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
@@ -44,19 +42,21 @@ CPU_OPTIONS: dict[str, str | bool] = {
 Tree = Any
 
 
-def check_batch_size(batch_size: int, device_count: int) -> None:
-    """Raises ValueError unless batch_size is a positive multiple of device_count.
+def check_batch_size(batch_size: int, device_count: int, accumulate: int = 1) -> None:
+    """Raises ValueError unless every device gets `accumulate` equal parts of a batch.
 
     Example:
-        >>> check_batch_size(128, 8)
+        >>> check_batch_size(128, 8, accumulate=4)
     """
-    if batch_size > 0 and batch_size % device_count == 0:
+    factor = device_count * accumulate
+    if batch_size > 0 and batch_size % factor == 0:
         return
-    below = max(batch_size, 0) // device_count * device_count
-    legal = [size for size in (below, below + device_count) if size > 0]
+    below = max(batch_size, 0) // factor * factor
+    legal = [size for size in (below, below + factor) if size > 0]
+    parts = f" in {accumulate} parts each" if accumulate > 1 else ""
     raise ValueError(
-        f"batch_size {batch_size} cannot be divided among {device_count} devices: "
-        f"use {' or '.join(map(str, legal))}"
+        f"batch_size {batch_size} cannot be divided among {device_count} devices"
+        f"{parts}: use {' or '.join(map(str, legal))}"
     )
 
 
@@ -75,6 +75,24 @@ def process_slice(
     index = jax.process_index() if process_index is None else process_index
     count = jax.process_count() if process_count is None else process_count
     return slice(n * index // count, n * (index + 1) // count)
+
+
+def first_process() -> bool:
+    """Whether this is the process that prints and writes for all.
+
+    Example:
+        >>> first_process()
+        True
+    """
+    return jax.process_index() == 0
+
+
+def wait_for_all(name: str) -> None:
+    """Waits until every process has come to the point of this name."""
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(name)
 
 
 def replicate(tree: Tree) -> Tree:
@@ -97,11 +115,12 @@ def replicate(tree: Tree) -> Tree:
     return jax.tree.map(put, tree)
 
 
-def shard(batch: Tree) -> Tree:
+def shard(batch: Tree, *, axis: int = 0) -> Tree:
     """Cuts arrays [n, ...] among the local devices: [devices, n / devices, ...].
 
-    batch is an array or a tree of them, this process's rows only. Raises ValueError
-    unless n is a multiple of the number of local devices.
+    batch is an array or a tree of them, this process's rows only. With axis=1 it is
+    several batches [k, n, ...], of which each device gets [k, n / devices, ...].
+    Raises ValueError unless n is a multiple of the number of local devices.
 
     Example:
         >>> devices = jax.local_device_count()
@@ -112,8 +131,11 @@ def shard(batch: Tree) -> Tree:
     sharding = _sharding(PartitionSpec(AXIS))
 
     def put(x: Tree) -> Tree:
-        check_batch_size(x.shape[0], devices)
-        rows = x.reshape(devices, x.shape[0] // devices, *x.shape[1:])
+        n = x.shape[axis]
+        check_batch_size(n, devices)
+        cut = (*x.shape[:axis], devices, n // devices, *x.shape[axis + 1 :])
+        # Typed keys are no NumPy arrays; they come with axis 0 alone.
+        rows = x.reshape(cut) if axis == 0 else np.moveaxis(x.reshape(cut), axis, 0)
         return jax.device_put(rows, sharding)
 
     return jax.tree.map(put, batch)
@@ -149,7 +171,7 @@ def compile_step(
 def compile_map(
     fn: Callable[[Tree, Tree], Tree], params: Tree, example: Tree
 ) -> Callable[[Tree, Tree], Tree]:
-    """Compiles fn(params, x) over the rows of x, divided among all devices.
+    """Compiles fn(params, x) over the rows of x, divided among this process's devices.
 
     params come from replicate; x is an array (images, keys) or a tree of them, all
     [n, ...]; fn maps [m, ...] to [m, ...] row by row. example has the shapes and
@@ -169,7 +191,9 @@ def compile_map(
         return jax.ShapeDtypeStruct((devices, rows, *x.shape[1:]), x.dtype)
 
     sharded = jax.tree.map(abstract, jax.eval_shape(lambda x: x, example))
-    mapped = jax.pmap(fn, axis_name=AXIS, in_axes=(None, 0))
+    # Of several processes each maps its own rows, in its own time.
+    local = jax.local_devices()
+    mapped = jax.pmap(fn, axis_name=AXIS, in_axes=(None, 0), devices=local)
     compiled = _compile(mapped, params, sharded)
 
     def run(params: Tree, x: Tree) -> Tree:
@@ -222,42 +246,6 @@ def fetch(metrics: Mapping[str, jax.Array]) -> dict[str, float]:
     # Reading one device's copy is 20 times as fast as indexing the whole array.
     own = {name: x.addressable_data(0) for name, x in metrics.items()}
     return {name: float(x) for name, x in jax.device_get(own).items()}
-
-
-def device_report(
-    *,
-    exists: Callable[[str], bool] = os.path.exists,
-    which: Callable[[str], str | None] = shutil.which,
-    environ: Mapping[str, str] = os.environ,
-) -> str:
-    """Says in a sentence what JAX runs on, and in a second one what it overlooks.
-
-    The second is there where JAX sees only a CPU on a machine with an NVIDIA GPU or
-    a TPU, unless JAX_PLATFORMS asks for that. The probes are arguments for tests.
-
-    Example:
-        >>> device_report().startswith(jax.default_backend())
-        True
-    """
-    devices = jax.devices()
-    report = (
-        f"{jax.default_backend()}: {len(devices)} x {devices[0].device_kind}, "
-        f"processes: {jax.process_count()}."
-    )
-    if jax.default_backend() != "cpu" or environ.get("JAX_PLATFORMS") == "cpu":
-        return report
-    if which("nvidia-smi") or exists("/dev/nvidia0"):
-        return f"{report} {_hint('an NVIDIA GPU', 'cuda13')}"
-    if "TPU_NAME" in environ or exists("/dev/accel0") or exists("/dev/vfio/0"):
-        return f"{report} {_hint('a TPU', 'tpu')}"
-    return report
-
-
-def _hint(hardware: str, extra: str) -> str:
-    return (
-        f"This machine has {hardware} that JAX does not see: "
-        f'install its support with pip install "jax[{extra}]".'
-    )
 
 
 def _sharding(spec: PartitionSpec) -> NamedSharding:

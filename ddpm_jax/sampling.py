@@ -1,5 +1,6 @@
 """Samples of a trained model: from a workdir to uint8 images."""
 
+from collections.abc import Callable
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -17,20 +18,10 @@ from ddpm_jax.build import sample_frames
 from ddpm_jax.build import sample_images
 from ddpm_jax.checkpoint import restore_weights
 from ddpm_jax.config import Config
-from ddpm_jax.config import from_dict
-from ddpm_jax.config import schedule_of
-from ddpm_jax.data.decode import Policy
-from ddpm_jax.data.decode import Unusable
-from ddpm_jax.data.decode import decode
-from ddpm_jax.figures import forward_frames
-from ddpm_jax.figures import save_chain
-from ddpm_jax.figures import save_strip
-from ddpm_jax.images import save_grid
-from ddpm_jax.images import save_npz
 from ddpm_jax.samplers.ddpm import Frames
+from ddpm_jax.validation import from_dict
 from ddpm_jax.weights import SUFFIX
 from ddpm_jax.weights import load_weights
-from ddpm_jax.workdir import read_config
 
 
 class Trained(NamedTuple):
@@ -107,19 +98,26 @@ def describe(trained: Trained) -> str:
     return line
 
 
-def draw(
-    trained: Trained, *, num: int, seed: int = 0, batch_size: int = 64
-) -> Iterator[np.ndarray]:
-    """Yields images 0..num-1 of a seed in batches: uint8 [n, H, W, C].
+def compile_sampler(
+    trained: Trained, *, seed: int, batch_size: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Compiles a function of 1 to batch_size numbers of images: uint8 [n, H, W, C].
 
     Image i depends on (seed, i) alone, up to the rounding of float sums.
     """
     shared = parallel.replicate((trained.params, jax.random.key(seed)))
     sample = partial(sample_images, parts=trained.parts)
-    index = np.arange(num)
-    compiled = parallel.compile_map(sample, shared, index[:batch_size])
+    compiled = parallel.compile_map(sample, shared, np.arange(batch_size))
+    return partial(compiled, shared)
+
+
+def draw(
+    trained: Trained, *, num: int, seed: int = 0, batch_size: int = 64
+) -> Iterator[np.ndarray]:
+    """Yields images 0..num-1 of a seed in batches: uint8 [n, H, W, C]."""
+    sample = compile_sampler(trained, seed=seed, batch_size=min(batch_size, num))
     for start in range(0, num, batch_size):
-        yield compiled(shared, index[start : start + batch_size])
+        yield sample(np.arange(start, min(start + batch_size, num)))
 
 
 def draw_frames(
@@ -142,58 +140,3 @@ def even_steps(num_timesteps: int, count: int) -> tuple[int, ...]:
     """
     steps = np.linspace(num_timesteps - 1, 0, min(count, num_timesteps))
     return tuple(int(t) for t in steps.round())
-
-
-def write_samples(
-    out: Path, trained: Trained, *, num: int, seed: int, batch_size: int
-) -> list[Path]:
-    """Draws images, and writes out/grid.png (the first 100) and out/samples.npz."""
-    from tqdm import tqdm
-
-    with tqdm(total=num, unit="image", dynamic_ncols=True, disable=None) as bar:
-        parts = []
-        for images in draw(trained, num=num, seed=seed, batch_size=batch_size):
-            parts.append(images)
-            bar.update(len(images))
-    images = np.concatenate(parts)
-    return [
-        save_grid(out / "grid.png", images[:100]),
-        save_npz(out / "samples.npz", images),
-    ]
-
-
-def write_chain(
-    out: Path, trained: Trained, *, num: int, seed: int, count: int
-) -> list[Path]:
-    """Draws num images again and writes how they came to be, in count frames."""
-    steps = even_steps(trained.parts.schedule.num_timesteps, count)
-    x_0, frames = draw_frames(trained, num=num, seed=seed, frame_steps=steps)
-    return save_chain(out, x_0, frames)
-
-
-def write_forward(
-    out: Path, picture: Path, *, workdir: Path | None, seed: int, count: int
-) -> Path:
-    """Writes out/forward.png: a picture under more and more noise.
-
-    Its size and its schedule are those of the model in workdir, or its own and the
-    paper's.
-    """
-    config = Config() if workdir is None else read_config(workdir)
-    schedule = schedule_of(config)
-    policy = Policy(config.data.image_size, config.data.channels, config.data.fit)
-    images = read_image(picture, policy)[None]
-    steps = even_steps(schedule.num_timesteps, count)[::-1]
-    frames = forward_frames(schedule, images, steps, jax.random.key(seed))
-    strip = np.concatenate([images[:, None], frames], axis=1)
-    return save_strip(out / "forward.png", strip)
-
-
-def read_image(path: Path, policy: Policy) -> np.ndarray:
-    """Reads a picture as uint8 [H, W, C]; ValueError in one sentence if it can't."""
-    try:
-        return decode(path.read_bytes(), policy)
-    except Unusable as error:
-        raise ValueError(f"{path} can't be used: {error}") from None
-    except OSError as error:
-        raise ValueError(f"{path} can't be read: {error.strerror}") from None

@@ -1,73 +1,45 @@
 """A training run, from a Config and a folder to a trained model: all the wiring."""
 
 import dataclasses
-import time
-from collections.abc import Callable
-from functools import partial
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
-from typing import Any
-from typing import NamedTuple
 
 import jax
 import numpy as np
-import optax
 
+from ddpm_jax import devices
 from ddpm_jax import parallel
 from ddpm_jax.build import Parts
 from ddpm_jax.build import build
-from ddpm_jax.build import held_out_loss
-from ddpm_jax.build import init_params
-from ddpm_jax.build import sample_images
 from ddpm_jax.checkpoint import open_checkpoints
-from ddpm_jax.checkpoint import restore
 from ddpm_jax.checkpoint import save
 from ddpm_jax.config import Config
 from ddpm_jax.config import describe
-from ddpm_jax.config import from_dict
-from ddpm_jax.config import validate
 from ddpm_jax.data import Dataset
 from ddpm_jax.data import batches
 from ddpm_jax.data import load
+from ddpm_jax.files import locked
 from ddpm_jax.logs import Logs
 from ddpm_jax.meter import Meter
+from ddpm_jax.parallel import first_process
+from ddpm_jax.run import Run
+from ddpm_jax.run import compile_run
+from ddpm_jax.run import next_batches
+from ddpm_jax.run import say
+from ddpm_jax.run import start
 from ddpm_jax.stopping import InterruptedRunError
 from ddpm_jax.stopping import check_finite
 from ddpm_jax.stopping import stop_signals
 from ddpm_jax.train_step import TrainState
-from ddpm_jax.train_step import init_state
-from ddpm_jax.train_step import make_optimiser
-from ddpm_jax.train_step import train_step
+from ddpm_jax.validation import from_dict
+from ddpm_jax.validation import validate
 from ddpm_jax.workdir import check_config
 from ddpm_jax.workdir import check_data
-from ddpm_jax.workdir import locked
 from ddpm_jax.workdir import store
 
 if TYPE_CHECKING:
     from ddpm_jax.checkpoint import CheckpointManager
-
-
-class Keys(NamedTuple):
-    """The named parts of a run's one root key."""
-
-    init: jax.Array
-    train: jax.Array
-    evaluate: jax.Array
-    sample: jax.Array
-
-
-Examples = tuple[np.ndarray, np.ndarray]
-"""uint8 images [n, H, W, C], and the number [n] of each, which decides its noise."""
-
-
-class Run(NamedTuple):
-    """What the loop calls, compiled before the first step, and with what."""
-
-    step: Callable[..., Any]  # (state, images, key) -> state, metrics
-    loss: Callable[..., Any]  # ((params, key), examples) -> [n]
-    sample: Callable[..., Any]  # ((params, key), index) -> uint8 [n, H, W, C]
-    held_out: list[Examples]  # a batch at a time
-    keys: Keys
 
 
 def train(config: Config, workdir: Path, *, allow_config_change: bool = False) -> None:
@@ -80,8 +52,10 @@ def train(config: Config, workdir: Path, *, allow_config_change: bool = False) -
       InterruptedRunError: on Ctrl-C or SIGTERM, once the state is saved.
     """
     config = validate(config)
-    say(parallel.device_report())
-    parallel.check_batch_size(config.train.batch_size, jax.device_count())
+    say(devices.device_report())
+    parallel.check_batch_size(
+        config.train.batch_size, jax.device_count(), config.train.accumulate
+    )
     if not allow_config_change:
         check_config(workdir, config)
     dataset = load_data(config)
@@ -94,7 +68,7 @@ def train(config: Config, workdir: Path, *, allow_config_change: bool = False) -
         say(line)
     log = config.log
     with (
-        locked(workdir),
+        locked(workdir, "is training") if first_process() else nullcontext(),
         open_checkpoints(
             workdir, keep=log.keep, keep_period=log.keep_period
         ) as checkpoints,
@@ -106,17 +80,11 @@ def train(config: Config, workdir: Path, *, allow_config_change: bool = False) -
             say(f"{workdir} is trained to step {first} already; nothing is left to do")
             return
         run = compile_run(config, dataset, parts, state, optimiser, keys)
-        with Logs(workdir, first, active=jax.process_index() == 0) as logs:
+        with Logs(workdir, first, active=first_process()) as logs:
             loop(config, dataset, state, run, logs, checkpoints)
     say(f"checkpoints: {workdir / 'checkpoints'}")
     say(f"samples:     {workdir / 'samples'}")
     say(f"scalars:     {logs.metrics} and {workdir / 'tensorboard'}")
-
-
-def say(line: object) -> None:
-    """Prints, in the first process only."""
-    if jax.process_index() == 0:
-        print(line, flush=True)
 
 
 def load_data(config: Config) -> Dataset:
@@ -142,6 +110,11 @@ def remarks(config: Config, parts: Parts) -> list[str]:
             f"remark: alpha_bar ends at {last:.2g}, so training never sees the pure "
             "noise that sampling starts from; more steps or larger betas mend that"
         )
+    if config.train.steps_per_dispatch > 1 and jax.default_backend() == "cpu":
+        lines.append(
+            "remark: train.steps_per_dispatch is for GPUs and TPUs; on a CPU a "
+            "gradient inside a loop is some 20 times slower"
+        )
     levels = range(len(config.model.ch_mult))
     heights = {parts.shape[0] // 2**level for level in levels}
     for height in sorted(set(config.model.attention_resolutions) - heights):
@@ -157,80 +130,6 @@ def with_shape(config: Config, dataset: Dataset) -> Config:
     return from_dict(fields)
 
 
-def start(
-    config: Config, parts: Parts, checkpoints: "CheckpointManager"
-) -> tuple[TrainState, optax.GradientTransformation, Keys]:
-    """The state of the newest checkpoint, or a fresh one, on all devices."""
-    train = config.train
-    optimiser = make_optimiser(
-        train.learning_rate,
-        warmup_steps=train.warmup_steps,
-        decay_steps=train.steps if train.decay == "cosine" else None,
-        grad_clip=train.grad_clip,
-    )
-    keys = Keys(*jax.random.split(jax.random.key(train.seed), 4))
-
-    def initial_state(key: jax.Array) -> TrainState:
-        return init_state(init_params(parts, key), optimiser)
-
-    target = parallel.abstract(jax.eval_shape(initial_state, keys.init))
-    count = sum(leaf.size for leaf in jax.tree.leaves(target.params))
-    say(f"network: {count:,} parameters")
-    state = restore(checkpoints, target)
-    if state is None:
-        state = parallel.replicate(parallel.run_once(initial_state, keys.init))
-    else:
-        say(f"resuming from step {int(state.step)}")
-    return state, optimiser, keys
-
-
-def compile_run(
-    config: Config,
-    dataset: Dataset,
-    parts: Parts,
-    state: TrainState,
-    optimiser: optax.GradientTransformation,
-    keys: Keys,
-) -> Run:
-    """Compiles the step, the held-out loss and the sampler."""
-    say("compiling; later starts find the programs in the cache ...")
-    began = time.perf_counter()
-    step = partial(
-        train_step,
-        loss_fn=parts.loss_fn,
-        optimiser=optimiser,
-        ema_decay=config.train.ema_decay,
-        flip=config.data.flip,
-        axis_name=parallel.AXIS,
-    )
-    keys = Keys(*map(parallel.replicate, keys))
-    batch_size = config.train.batch_size // jax.process_count()
-    images = parallel.shard(np.zeros((batch_size, *parts.shape), np.uint8))
-    held_out = held_out_batches(dataset, config.log.eval_images, batch_size)
-    loss = partial(held_out_loss, loss_fn=parts.loss_fn)
-    sample = partial(sample_images, parts=parts)
-    index = np.arange(config.log.sample_images)
-    shared = state.ema_params, keys.sample
-    run = Run(
-        step=parallel.compile_step(step, state, images, keys.train),
-        loss=parallel.compile_map(loss, shared, held_out[0]),
-        sample=parallel.compile_map(sample, shared, index),
-        held_out=held_out,
-        keys=keys,
-    )
-    say(f"compiled in {time.perf_counter() - began:.1f} s")
-    return run
-
-
-def held_out_batches(dataset: Dataset, count: int, batch_size: int) -> list[Examples]:
-    """The first count held-out images, in batches that surely fit the memory."""
-    index = np.arange(min(count, len(dataset.held_out)))
-    parts = [
-        index[start : start + batch_size] for start in range(0, len(index), batch_size)
-    ]
-    return [(dataset.held_out[part], part) for part in parts]
-
-
 def loop(
     config: Config,
     dataset: Dataset,
@@ -241,6 +140,7 @@ def loop(
 ) -> None:
     """Steps to the end, and between steps logs, evaluates, samples and saves."""
     steps, log, first = config.train.steps, config.log, int(state.step)
+    together = config.train.steps_per_dispatch
     feed = batches(
         dataset.train,
         seed=config.train.seed,
@@ -253,10 +153,11 @@ def loop(
     def due(done: int, every: int) -> bool:
         return done % every == 0 or done == steps
 
-    meter = Meter(config.train.batch_size, first, steps, active=logs.active)
+    meter = Meter(config.train.batch_size, first, steps, together, active=logs.active)
     with stop_signals() as stop, meter:
-        for done in range(first + 1, steps + 1):
-            state, metrics = run.step(state, parallel.shard(next(feed)), run.keys.train)
+        for done in range(first + together, steps + 1, together):
+            images = next_batches(feed, together)
+            state, metrics = run.step(state, images, run.keys.train)
             meter.add(metrics)
             stopped = stop.is_set()
             evaluates, samples = due(done, log.eval_every), due(done, log.sample_every)

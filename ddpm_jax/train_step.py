@@ -87,13 +87,16 @@ def train_step(
     optimiser: optax.GradientTransformation,
     ema_decay: float = 0.9999,
     flip: bool = True,
+    accumulate: int = 1,
     axis_name: str | None = None,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """Updates the state by one batch of uint8 images [B, H, W, C]: Algorithm 1.
 
     Under pmap, axis_name names the axis of devices, each of which holds a part of the
-    batch. An update that is not finite changes nothing but step and bad_step. Returns
-    the new state and the scalars loss, grad_norm and bad_step.
+    batch. The gradients of `accumulate` parts of B are added up one after another, so
+    that only a part's activations are in memory. An update that is not finite changes
+    nothing but step and bad_step. Returns the new state and the scalars loss,
+    grad_norm and bad_step.
     """
     batch = images.shape[0]
     start = 0 if axis_name is None else jax.lax.axis_index(axis_name) * batch
@@ -102,17 +105,74 @@ def train_step(
     x_0 = to_model_range(images)
     if flip:
         x_0 = random_flip(flip_keys, x_0)
-
-    def mean_loss(params: optax.Params) -> jax.Array:
-        return loss_fn(params, draw_keys, x_0, dropout_keys).mean()
-
-    loss, grads = jax.value_and_grad(mean_loss)(state.params)
+    examples = draw_keys, x_0, dropout_keys
+    loss, grads = loss_and_gradient(loss_fn, state.params, examples, accumulate)
     if axis_name is not None:
         loss, grads = jax.lax.pmean((loss, grads), axis_name)
     grad_norm = optax.tree.norm(grads)
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
     state = _update(state, grads, finite, optimiser, ema_decay)
     return state, {"loss": loss, "grad_norm": grad_norm, "bad_step": state.bad_step}
+
+
+def train_steps(
+    state: TrainState,
+    images: jax.Array,
+    key: jax.Array,
+    *,
+    step: Callable[..., tuple[TrainState, dict[str, jax.Array]]],
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """Updates the state by K batches [K, B, H, W, C] in turn: K steps, one dispatch.
+
+    step is train_step with its options bound. Returns means over the K steps, and the
+    last bad_step.
+    """
+
+    def scanned(
+        state: TrainState, batch: jax.Array
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        return step(state, batch, key)
+
+    state, metrics = jax.lax.scan(scanned, state, images)
+    means = {name: values.mean() for name, values in metrics.items()}
+    return state, means | {"bad_step": state.bad_step}
+
+
+def loss_and_gradient(
+    loss_fn: LossFn,
+    params: optax.Params,
+    examples: tuple[jax.Array, jax.Array, jax.Array],
+    accumulate: int,
+) -> tuple[jax.Array, optax.Updates]:
+    """The mean loss over examples, and its gradient; a part of them at a time.
+
+    examples are what loss_fn takes after params, [B, ...] each.
+
+    Raises:
+      ValueError: if B does not divide into `accumulate` parts.
+    """
+    batch = examples[1].shape[0]
+    if batch % accumulate:
+        raise ValueError(f"{batch} images do not divide into {accumulate} parts")
+
+    def mean_loss(params: optax.Params, part: tuple[jax.Array, ...]) -> jax.Array:
+        return loss_fn(params, *part).mean()
+
+    value_and_grad = jax.value_and_grad(mean_loss)
+    if accumulate == 1:
+        return value_and_grad(params, examples)
+
+    def add(total: optax.Updates, part: optax.Updates) -> tuple[optax.Updates, None]:
+        return jax.tree.map(jnp.add, total, value_and_grad(params, part)), None
+
+    parts = jax.tree.map(
+        lambda x: x.reshape(accumulate, batch // accumulate, *x.shape[1:]), examples
+    )
+    zero = jnp.zeros(()), jax.tree.map(jnp.zeros_like, params)
+    # XLA's CPU backend is 20 times slower at a gradient that stands in a loop.
+    total, _ = jax.lax.scan(add, zero, parts, unroll=jax.default_backend() == "cpu")
+    loss, grads = jax.tree.map(lambda x: x / accumulate, total)
+    return loss, grads
 
 
 def _update(

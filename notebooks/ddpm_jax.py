@@ -65,10 +65,10 @@ from ddpm_jax import simple_loss
 from ddpm_jax.data import batches
 from ddpm_jax.data import load
 from ddpm_jax.data import load_digits
+from ddpm_jax.devices import device_report
 from ddpm_jax.images import grid
 from ddpm_jax.images import to_model_range
 from ddpm_jax.images import to_uint8
-from ddpm_jax.parallel import device_report
 from ddpm_jax.sampling import even_steps
 from ddpm_jax.sampling import load_trained
 from ddpm_jax.train_step import init_state

@@ -12,7 +12,6 @@ from ddpm_jax.images import enlarge
 from ddpm_jax.images import grid
 from ddpm_jax.images import save_animation
 from ddpm_jax.images import save_grid
-from ddpm_jax.images import save_npz
 from ddpm_jax.images import save_png
 from ddpm_jax.images import to_model_range
 from ddpm_jax.images import to_uint8
@@ -86,13 +85,6 @@ def test_a_grid_in_a_file_is_that_of_the_enlarged_images(tmp_path: Path) -> None
     with Image.open(save_grid(tmp_path / "grid.png", images, columns=2)) as read:
         expected = grid(enlarge(images), 2, gap=4)
         np.testing.assert_array_equal(np.asarray(read), expected)
-
-
-def test_an_npz_holds_the_images_under_arr_0_and_nothing_else(tmp_path: Path) -> None:
-    images = noise(3, 4, 4, 3)
-    with np.load(save_npz(tmp_path / "new" / "x.npz", images)) as read:
-        assert read.files == ["arr_0"]
-        np.testing.assert_array_equal(read["arr_0"], images)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

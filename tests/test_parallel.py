@@ -1,10 +1,8 @@
 import os
-import re
 import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 from typing import NamedTuple
 
 import jax
@@ -240,45 +238,19 @@ def test_compiler_options_reach_xla_and_its_other_errors_the_caller(
         parallel.compile_map(double, parallel.replicate(np.float32(3)), rows_of(2))
 
 
+def test_several_batches_are_cut_so_that_each_keeps_its_rows() -> None:
+    batches = np.arange(3 * 4 * 2).reshape(3, 4, 2)
+    cut = parallel.shard(batches, axis=1)
+    assert cut.shape == (2, 3, 2, 2)
+    for k in range(3):
+        np.testing.assert_array_equal(cut[:, k], parallel.shard(batches[k]))
+
+
 def test_fetch_reads_every_dtype_as_a_float() -> None:
     metrics = {"loss": np.float32(0.25), "step": np.int32(7), "bf16": jnp.bfloat16(3)}
     values = parallel.fetch(parallel.replicate(metrics))
     assert values == {"loss": 0.25, "step": 7.0, "bf16": 3.0}
     assert all(type(value) is float for value in values.values())
-
-
-def probes(*found: str, **environ: str) -> dict[str, Any]:
-    def which(name: str) -> str | None:
-        return f"/usr/bin/{name}" if name in found else None
-
-    return {"exists": found.__contains__, "which": which, "environ": environ}
-
-
-@pytest.mark.parametrize(
-    ("machine", "advice"),
-    [
-        (probes("nvidia-smi"), 'an NVIDIA GPU .* pip install "jax\\[cuda13\\]"'),
-        (probes("/dev/nvidia0"), 'an NVIDIA GPU .* pip install "jax\\[cuda13\\]"'),
-        (probes("/dev/accel0"), 'a TPU .* pip install "jax\\[tpu\\]"'),
-        (probes("/dev/vfio/0"), 'a TPU .* pip install "jax\\[tpu\\]"'),
-        (probes(TPU_NAME="local"), 'a TPU .* pip install "jax\\[tpu\\]"'),
-    ],
-)
-def test_the_device_report_says_what_to_install_for_hardware_that_jax_overlooks(
-    machine: dict[str, Any], advice: str
-) -> None:
-    report = parallel.device_report(**machine)
-    assert report.startswith("cpu: 2 x cpu, processes: 1. This machine has ")
-    assert re.search(advice, report)
-
-
-@pytest.mark.parametrize(
-    "machine", [probes(), probes("nvidia-smi", JAX_PLATFORMS="cpu")]
-)
-def test_the_device_report_is_one_sentence_where_the_cpu_is_all_or_asked_for(
-    machine: dict[str, Any],
-) -> None:
-    assert parallel.device_report(**machine) == "cpu: 2 x cpu, processes: 1."
 
 
 TWO_PROCESSES = """

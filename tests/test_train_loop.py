@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 import tiny
 
+from ddpm_jax import devices
 from ddpm_jax.build import build
 from ddpm_jax.checkpoint import latest_step
 from ddpm_jax.checkpoint import restore_weights
-from ddpm_jax.config import from_dict
 from ddpm_jax.sampling import draw
 from ddpm_jax.sampling import load_trained
 from ddpm_jax.stopping import NonFiniteUpdateError
 from ddpm_jax.train_loop import remarks
 from ddpm_jax.train_loop import train
+from ddpm_jax.validation import from_dict
 from ddpm_jax.workdir import read_config
 
 
@@ -89,6 +90,42 @@ def test_another_config_is_refused_with_what_changed(finished: Path) -> None:
         train(wider, finished, allow_config_change=True)
     assert read_config(finished).model.ch == 8
     assert read_config(finished).train.steps == 6
+
+
+def test_parts_of_a_batch_and_steps_of_a_dispatch_train_the_same_model(
+    finished: Path, tmp_path: Path
+) -> None:
+    log = dataclasses.replace(tiny.CONFIG.log, every=3)
+    config = tiny.with_train(accumulate=2, steps_per_dispatch=3)
+    train(dataclasses.replace(config, log=log), tmp_path)
+    assert [line["step"] for line in lines(tmp_path)] == [3, 6]
+    assert lines(tmp_path)[1]["held_out_loss"] == pytest.approx(
+        lines(finished)[3]["held_out_loss"], rel=1e-4
+    )
+
+
+def test_a_step_that_exceeds_the_memory_is_refused_before_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "memory_limit", lambda: 100_000)
+    with pytest.raises(ValueError, match="a step needs .* on each device, which has"):
+        train(tiny.CONFIG, tmp_path)
+    assert latest_step(tmp_path) is None
+
+
+def test_a_run_is_not_continued_from_the_middle_of_a_dispatch(
+    finished: Path, tmp_path: Path
+) -> None:
+    workdir = tmp_path / "digits"
+    shutil.copytree(finished, workdir)
+    log = dataclasses.replace(
+        tiny.CONFIG.log, every=4, eval_every=4, sample_every=4, checkpoint_every=4
+    )
+    config = dataclasses.replace(
+        tiny.with_train(steps=8, steps_per_dispatch=4), log=log
+    )
+    with pytest.raises(ValueError, match="stands at step 6, which is not a multiple"):
+        train(config, workdir, allow_config_change=True)
 
 
 def test_a_bad_update_ends_the_run_and_the_last_good_checkpoint_stays(

@@ -1,5 +1,8 @@
 """The training step, against NumPy's Adam and against itself on other devices."""
 
+import dataclasses
+import functools
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -20,8 +23,12 @@ from ddpm_jax.train_step import init_state
 from ddpm_jax.train_step import make_optimiser
 from ddpm_jax.train_step import random_flip
 from ddpm_jax.train_step import train_step
+from ddpm_jax.train_step import train_steps
 
-KEY = jax.random.key(0)
+KEY, TRAIN_KEY = jax.random.key(0), jax.random.key(1)
+OPTIMISER = make_optimiser(1e-2, warmup_steps=5)
+LINE = {"a": jnp.float32(1), "b": jnp.float32(2)}
+BATCHES = np.random.default_rng(1).integers(0, 256, (20, 8, 8, 8, 1), np.uint8)
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1), dtype=np.uint8)
 
 
@@ -35,7 +42,7 @@ def linear_loss(
 def run(
     steps: int, optimiser: optax.GradientTransformation, decay: float = 0.9
 ) -> list[TrainState]:
-    state = init_state({"a": jnp.float32(1), "b": jnp.float32(2)}, optimiser)
+    state = init_state(LINE, optimiser)
     step = jax.jit(
         partial(train_step, loss_fn=linear_loss, optimiser=optimiser, ema_decay=decay)
     )
@@ -106,34 +113,90 @@ def test_half_of_the_images_are_mirrored_each_by_its_own_key() -> None:
     np.testing.assert_array_equal(part, flipped[9:14])
 
 
-def test_twenty_steps_on_two_devices_are_those_on_one() -> None:
+def noisy_loss(
+    params: dict, keys: jax.Array, x_0: jax.Array, dropout_keys: jax.Array
+) -> jax.Array:
+    """A loss as small as can be that depends on every argument."""
+    eps = per_image.normal(keys, x_0.shape[1:])
+    kept = per_image.bernoulli(dropout_keys, 0.9, x_0.shape[1:])
+    return jnp.square(params["a"] * x_0 * kept + params["b"] - eps).mean((1, 2, 3))
+
+
+NOISY_STEP = partial(train_step, loss_fn=noisy_loss, optimiser=OPTIMISER)
+
+
+def losses(
+    step: Callable[..., tuple[TrainState, dict[str, jax.Array]]], state: TrainState
+) -> np.ndarray:
+    """The losses [20] of as many steps, on one device."""
+    found, compiled = [], jax.jit(step)
+    for batch in BATCHES:
+        state, metrics = compiled(state, batch, TRAIN_KEY)
+        found.append(float(metrics["loss"]))
+    return np.array(found)
+
+
+@functools.cache
+def network_step(dtype: str) -> tuple[Callable[..., tuple], TrainState]:
+    """The step of a small network with dropout 0.1, and its first state."""
     config = Config(
         process=tiny.CONFIG.process,
-        model=tiny.MODEL,
+        model=dataclasses.replace(tiny.MODEL, dtype=dtype),
         data=Data(image_size=(8, 8), channels=1),
     )
     assert config.model.dropout == 0.1
     parts = build(config)
-    optimiser = make_optimiser(1e-3, warmup_steps=5)
-    state = init_state(init_params(parts, KEY), optimiser)
-    step = partial(train_step, loss_fn=parts.loss_fn, optimiser=optimiser)
-    images = np.random.default_rng(1).integers(0, 256, (20, 8, 8, 8, 1), np.uint8)
-    train_key = jax.random.key(1)
+    step = partial(train_step, loss_fn=parts.loss_fn, optimiser=OPTIMISER)
+    return step, init_state(init_params(parts, KEY), OPTIMISER)
 
-    one, on_one = jax.jit(step), []
-    alone = state
-    for batch in images:
-        alone, metrics = one(alone, batch, train_key)
-        on_one.append(float(metrics["loss"]))
 
-    key, both = parallel.replicate(train_key), parallel.replicate(state)
+@functools.cache
+def network_losses(dtype: str) -> np.ndarray:
+    return losses(*network_step(dtype))
+
+
+def test_twenty_steps_on_two_devices_are_those_on_one() -> None:
+    step, state = network_step("float32")
+    key, both = parallel.replicate(TRAIN_KEY), parallel.replicate(state)
     assert jax.local_device_count() == 2
     shared_step = partial(step, axis_name=parallel.AXIS)
-    two = parallel.compile_step(shared_step, both, parallel.shard(images[0]), key)
+    two = parallel.compile_step(shared_step, both, parallel.shard(BATCHES[0]), key)
     on_two = []
-    for batch in images:
+    for batch in BATCHES:
         both, metrics = two(both, parallel.shard(batch), key)
         on_two.append(parallel.fetch(metrics)["loss"])
 
+    on_one = network_losses("float32")
     np.testing.assert_allclose(on_two, on_one, rtol=1e-5)
     assert len(set(on_one)) == 20
+
+
+def test_losses_in_bfloat16_track_those_in_float32() -> None:
+    exact, rounded = network_losses("float32"), network_losses("bfloat16")
+    assert exact[-1] < 0.9 * exact[0]
+    assert 1e-6 < abs(rounded / exact - 1).max() < 0.02
+
+
+@pytest.mark.parametrize("parts", [2, 8])
+def test_gradients_added_up_in_parts_are_that_of_the_whole_batch(parts: int) -> None:
+    state = init_state(LINE, OPTIMISER)
+    whole = losses(NOISY_STEP, state)
+    added = losses(partial(NOISY_STEP, accumulate=parts), state)
+    np.testing.assert_allclose(added, whole, rtol=1e-5)
+    assert len(set(whole)) == 20
+
+
+def test_parts_that_do_not_divide_the_batch_are_refused() -> None:
+    with pytest.raises(ValueError, match="4 images do not divide into 3 parts"):
+        NOISY_STEP(init_state(LINE, OPTIMISER), IMAGES, KEY, accumulate=3)
+
+
+def test_several_steps_in_one_dispatch_are_those_steps() -> None:
+    state = init_state(LINE, OPTIMISER)
+    one_by_one = losses(NOISY_STEP, state)
+    several = jax.jit(partial(train_steps, step=NOISY_STEP))
+    for k in range(0, 20, 5):
+        state, metrics = several(state, BATCHES[k : k + 5], TRAIN_KEY)
+        mean = one_by_one[k : k + 5].mean()
+        assert float(metrics["loss"]) == pytest.approx(mean, rel=1e-5)
+    assert int(state.step) == 20 and int(metrics["bad_step"]) == -1

@@ -18,7 +18,6 @@ from ddpm_jax.weights import save_weights
 from ddpm_jax.workdir import CONFIG
 from ddpm_jax.workdir import check_config
 from ddpm_jax.workdir import check_data
-from ddpm_jax.workdir import locked
 from ddpm_jax.workdir import read_config
 from ddpm_jax.workdir import store
 
@@ -116,20 +115,3 @@ def test_a_damaged_config_is_named_and_never_overwritten(
             read(tmp_path)
         assert "\n" not in str(e.value)
     assert path.read_bytes() == damaged
-
-
-def test_two_runs_do_not_share_a_folder_and_the_lock_ends_with_the_run(
-    tmp_path: Path,
-) -> None:
-    with locked(tmp_path / "run"):
-        with (
-            pytest.raises(ValueError, match="another process is training in"),
-            locked(tmp_path / "run"),
-        ):
-            pass
-    with locked(tmp_path / "run"):
-        pass
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="is a file; give a folder"):
-        with locked(tmp_path / "file"):
-            pass

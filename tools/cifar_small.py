@@ -26,7 +26,7 @@ OUT = ROOT / "docs" / "cifar_small"
 # configs/cifar.py, narrowed to 2,245,763 parameters and to what two cores can do.
 OVERRIDES = """
 --model.ch 32 --model.dropout 0 --train.batch-size 32 --train.learning-rate 1e-3
---train.ema-decay 0.999 --train.warmup-steps 200 --train.steps 2500
+--train.ema-decay 0.998 --train.warmup-steps 200 --train.steps 2500
 --log.every 25 --log.eval-every 250 --log.eval-images 256
 --log.sample-every 2500 --log.sample-images 16 --log.checkpoint-every 250
 """.split()

@@ -1,0 +1,142 @@
+"""Pictures of a trained model, and of the two processes, as files."""
+
+import dataclasses
+import zlib
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from ddpm_jax import parallel
+from ddpm_jax import sample_files
+from ddpm_jax.config import Config
+from ddpm_jax.config import schedule_of
+from ddpm_jax.data.decode import Policy
+from ddpm_jax.data.decode import Unusable
+from ddpm_jax.data.decode import decode
+from ddpm_jax.figures import forward_frames
+from ddpm_jax.figures import save_chain
+from ddpm_jax.figures import save_strip
+from ddpm_jax.files import locked
+from ddpm_jax.images import save_grid
+from ddpm_jax.meter import image_bar
+from ddpm_jax.sampling import Trained
+from ddpm_jax.sampling import compile_sampler
+from ddpm_jax.sampling import draw_frames
+from ddpm_jax.sampling import even_steps
+from ddpm_jax.workdir import read_config
+
+
+def write_samples(
+    out: Path, trained: Trained, *, start: int, num: int, seed: int, batch_size: int
+) -> list[Path]:
+    """Draws images start..start+num-1 into out/samples.npz, and a grid of 100 of them.
+
+    They are written as they come: the same call after a kill goes on with those that
+    are missing. Several processes share the work.
+
+    Raises:
+      ValueError: if out holds parts of another draw, or another process draws there.
+    """
+    stop, first = start + num, parallel.first_process()
+    written = [out / "grid.png", out / sample_files.SAMPLES]
+    draw = identity(trained, seed)
+    with locked(out, "is drawing") if first else nullcontext():
+        there = sample_files.begin(out, draw, start, stop)
+        if there:
+            print(f"{out} holds these images already")
+            return written
+        batches = missing_batches(out, start, stop, batch_size)
+        # None may draw, and so fill a gap, before all know the same gaps.
+        parallel.wait_for_all("gaps")
+        own = parallel.process_slice(len(batches))
+        write_parts(out, trained, batches[own], num=num, seed=seed)
+        parallel.wait_for_all("parts")
+        if first:
+            some = sample_files.read(out, start, min(stop, start + 100))
+            save_grid(written[0], np.concatenate(list(some)))
+            sample_files.finish(out, draw, start, stop, trained.parts.shape)
+    return written if first else []
+
+
+def missing_batches(
+    out: Path, start: int, stop: int, batch_size: int
+) -> list[np.ndarray]:
+    """The numbers of the images that out lacks, in runs of at most batch_size."""
+    return [
+        np.arange(first, min(first + batch_size, gap.stop))
+        for gap in sample_files.gaps(out, start, stop)
+        for first in range(gap.start, gap.stop, batch_size)
+    ]
+
+
+def write_parts(
+    out: Path, trained: Trained, batches: list[np.ndarray], *, num: int, seed: int
+) -> None:
+    """Draws batches of images of a seed, and writes each as it comes."""
+    missing = sum(map(len, batches))
+    if not missing:
+        return
+    if jax.process_count() > 1:
+        num = missing
+    if missing < num:
+        print(f"going on: {num - missing} of {num} images are there")
+    size = max(map(len, batches))
+    sample = compile_sampler(trained, seed=seed, batch_size=size)
+    with image_bar(num, num - missing) as bar:
+        for index in batches:
+            sample_files.add(out, int(index[0]), sample(index))
+            bar.update(len(index))
+
+
+def identity(trained: Trained, seed: int) -> dict[str, Any]:
+    """What tells the images of a draw from those of another."""
+    sums = [zlib.crc32(np.asarray(leaf)) for leaf in jax.tree.leaves(trained.params)]
+    config = dataclasses.asdict(trained.config)
+    return {
+        "seed": seed,
+        "step": trained.step,
+        "ema": trained.ema,
+        "crc32 of the weights": zlib.crc32(np.array(sums, np.uint32)),
+        "process": config["process"],
+        "objective": config["objective"],
+    }
+
+
+def write_chain(
+    out: Path, trained: Trained, *, num: int, seed: int, count: int
+) -> list[Path]:
+    """Draws num images again and writes how they came to be, in count frames."""
+    steps = even_steps(trained.parts.schedule.num_timesteps, count)
+    x_0, frames = draw_frames(trained, num=num, seed=seed, frame_steps=steps)
+    return save_chain(out, x_0, frames)
+
+
+def write_forward(
+    out: Path, picture: Path, *, workdir: Path | None, seed: int, count: int
+) -> Path:
+    """Writes out/forward.png: a picture under more and more noise.
+
+    Its size and its schedule are those of the model in workdir, or its own and the
+    paper's.
+    """
+    config = Config() if workdir is None else read_config(workdir)
+    schedule = schedule_of(config)
+    policy = Policy(config.data.image_size, config.data.channels, config.data.fit)
+    images = read_image(picture, policy)[None]
+    steps = even_steps(schedule.num_timesteps, count)[::-1]
+    frames = forward_frames(schedule, images, steps, jax.random.key(seed))
+    strip = np.concatenate([images[:, None], frames], axis=1)
+    return save_strip(out / "forward.png", strip)
+
+
+def read_image(path: Path, policy: Policy) -> np.ndarray:
+    """Reads a picture as uint8 [H, W, C]; ValueError in one sentence if it can't."""
+    try:
+        return decode(path.read_bytes(), policy)
+    except Unusable as error:
+        raise ValueError(f"{path} can't be used: {error}") from None
+    except OSError as error:
+        raise ValueError(f"{path} can't be read: {error.strerror}") from None

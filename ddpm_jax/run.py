@@ -1,0 +1,180 @@
+"""What a training run calls: its state, and its functions, compiled for all devices."""
+
+import itertools
+import time
+from collections.abc import Callable
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+from typing import Any
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from ddpm_jax import devices
+from ddpm_jax import parallel
+from ddpm_jax.build import Parts
+from ddpm_jax.build import held_out_loss
+from ddpm_jax.build import init_params
+from ddpm_jax.build import sample_images
+from ddpm_jax.checkpoint import restore
+from ddpm_jax.config import Config
+from ddpm_jax.data import Dataset
+from ddpm_jax.train_step import TrainState
+from ddpm_jax.train_step import init_state
+from ddpm_jax.train_step import make_optimiser
+from ddpm_jax.train_step import train_step
+from ddpm_jax.train_step import train_steps
+
+if TYPE_CHECKING:
+    from ddpm_jax.checkpoint import CheckpointManager
+
+
+class Keys(NamedTuple):
+    """The named parts of a run's one root key."""
+
+    init: jax.Array
+    train: jax.Array
+    evaluate: jax.Array
+    sample: jax.Array
+
+
+Examples = tuple[np.ndarray, np.ndarray]
+"""uint8 images [n, H, W, C], and the number [n] of each, which decides its noise."""
+
+
+class Run(NamedTuple):
+    """What the loop calls, compiled before the first step, and with what."""
+
+    step: Callable[..., Any]  # (state, images, key) -> state, metrics
+    loss: Callable[..., Any]  # ((params, key), examples) -> [n]
+    sample: Callable[..., Any]  # ((params, key), index) -> uint8 [n, H, W, C]
+    held_out: list[Examples]  # a batch at a time
+    keys: Keys
+
+
+def say(line: object) -> None:
+    """Prints, in the first process only."""
+    if parallel.first_process():
+        print(line, flush=True)
+
+
+def start(
+    config: Config, parts: Parts, checkpoints: "CheckpointManager"
+) -> tuple[TrainState, optax.GradientTransformation, Keys]:
+    """The state of the newest checkpoint, or a fresh one, on all devices."""
+    train = config.train
+    optimiser = make_optimiser(
+        train.learning_rate,
+        warmup_steps=train.warmup_steps,
+        decay_steps=train.steps if train.decay == "cosine" else None,
+        grad_clip=train.grad_clip,
+    )
+    keys = Keys(*jax.random.split(jax.random.key(train.seed), 4))
+
+    def initial_state(key: jax.Array) -> TrainState:
+        return init_state(init_params(parts, key), optimiser)
+
+    target = parallel.abstract(jax.eval_shape(initial_state, keys.init))
+    count = sum(leaf.size for leaf in jax.tree.leaves(target.params))
+    say(f"network: {count:,} parameters")
+    state = restore(checkpoints, target)
+    if state is None:
+        state = parallel.replicate(parallel.run_once(initial_state, keys.init))
+    else:
+        say(f"resuming from step {int(state.step)}")
+    return state, optimiser, keys
+
+
+def compile_run(
+    config: Config,
+    dataset: Dataset,
+    parts: Parts,
+    state: TrainState,
+    optimiser: optax.GradientTransformation,
+    keys: Keys,
+) -> Run:
+    """Compiles the step, the held-out loss and the sampler."""
+    together = config.train.steps_per_dispatch
+    if int(state.step) % together:
+        raise ValueError(
+            f"the run stands at step {int(state.step)}, which is not a multiple of "
+            f"train.steps_per_dispatch {together}: use one that divides it"
+        )
+    say("compiling; later starts find the programs in the cache ...")
+    began = time.perf_counter()
+    keys = Keys(*map(parallel.replicate, keys))
+    step = compile_train_step(config, parts, state, optimiser, keys.train)
+    batch_size = config.train.batch_size // jax.process_count()
+    held_out = held_out_batches(dataset, config.log.eval_images, batch_size)
+    loss = partial(held_out_loss, loss_fn=parts.loss_fn)
+    sample = partial(sample_images, parts=parts)
+    index = np.arange(config.log.sample_images)
+    shared = state.ema_params, keys.sample
+    run = Run(
+        step=step,
+        loss=parallel.compile_map(loss, shared, held_out[0]),
+        sample=parallel.compile_map(sample, shared, index),
+        held_out=held_out,
+        keys=keys,
+    )
+    say(f"compiled in {time.perf_counter() - began:.1f} s")
+    return run
+
+
+def compile_train_step(
+    config: Config,
+    parts: Parts,
+    state: TrainState,
+    optimiser: optax.GradientTransformation,
+    key: jax.Array,
+) -> Callable[..., Any]:
+    """Compiles the step, several in one if the config says so, if it fits the memory.
+
+    state may be abstract. Raises ValueError, with what would fit, if it does not.
+    """
+    train = config.train
+    step = partial(
+        train_step,
+        loss_fn=parts.loss_fn,
+        optimiser=optimiser,
+        ema_decay=train.ema_decay,
+        flip=config.data.flip,
+        accumulate=train.accumulate,
+        axis_name=parallel.AXIS,
+    )
+    if train.steps_per_dispatch > 1:
+        step = partial(train_steps, step=step)
+    share = train.batch_size // jax.process_count()
+    blank = itertools.repeat(np.zeros((share, *parts.shape), np.uint8))
+    images = next_batches(blank, train.steps_per_dispatch)
+    compiled = parallel.compile_step(step, state, images, key)
+    needed, limit = devices.memory_of(compiled), devices.memory_limit()
+    if needed is not None:
+        say(f"memory: {devices.describe(needed, limit)}")
+        devices.check_memory(
+            needed,
+            limit,
+            params=state.params,
+            batch=train.batch_size // jax.device_count(),
+            accumulate=train.accumulate,
+        )
+    return compiled
+
+
+def next_batches(feed: Iterator[np.ndarray], count: int) -> parallel.Tree:
+    """The next batch on the devices, or as many as one dispatch takes."""
+    if count == 1:
+        return parallel.shard(next(feed))
+    return parallel.shard(np.stack([next(feed) for _ in range(count)]), axis=1)
+
+
+def held_out_batches(dataset: Dataset, count: int, batch_size: int) -> list[Examples]:
+    """The first count held-out images, in batches that surely fit the memory."""
+    index = np.arange(min(count, len(dataset.held_out)))
+    parts = [
+        index[start : start + batch_size] for start in range(0, len(index), batch_size)
+    ]
+    return [(dataset.held_out[part], part) for part in parts]
