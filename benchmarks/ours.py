@@ -1,0 +1,179 @@
+"""This project's train step and sampler, wired as train.py and sample.py wire them."""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+from typing import cast
+
+import jax
+import numpy as np
+import optax
+
+from benchmarks.report import ROOT
+from benchmarks.work import Dtype
+from benchmarks.work import Task
+from benchmarks.work import Work
+from ddpm_jax import command
+from ddpm_jax import parallel
+from ddpm_jax.build import Parts
+from ddpm_jax.build import build
+from ddpm_jax.build import init_params
+from ddpm_jax.build import sample_images
+from ddpm_jax.config import Config
+from ddpm_jax.config import load_config
+from ddpm_jax.train_step import TrainState
+from ddpm_jax.train_step import init_state
+from ddpm_jax.train_step import make_optimiser
+from ddpm_jax.train_step import train_step
+
+CIFAR = ROOT / "configs" / "cifar.py"
+
+
+class Training(NamedTuple):
+    """A compiled train step and what it is called with: step(state, images, key)."""
+
+    step: jax.stages.Compiled
+    state: TrainState
+    images: jax.Array
+    key: jax.Array
+
+
+def make(name: str, task: Task) -> Work:
+    """The work of the worker "ours"."""
+    command.set_up_jax()
+    config = read_config(ch=task.ch, batch_size=task.batch_size, dtype=task.dtype)
+    work = train_work if task.kind == "train" else sample_work
+    return work(config, task)
+
+
+def device_peak() -> int:
+    """The most bytes that were in use on the first device."""
+    statistics = jax.local_devices()[0].memory_stats() or {}
+    return int(statistics["peak_bytes_in_use"])
+
+
+def train_work(config: Config, task: Task) -> Work:
+    """A turn is one train step."""
+    training = make_training(config)
+    return Work(train_turn(training), count(training.state.params))
+
+
+def train_turn(training: Training) -> Callable[[], None]:
+    """A function that takes one step, on from the last, and waits for it."""
+    step, state, images, key = training
+
+    def turn() -> None:
+        nonlocal state
+        state, _ = step(state, images, key)
+        jax.block_until_ready(state)
+
+    return turn
+
+
+def sample_work(config: Config, task: Task) -> Work:
+    """A turn is one scanned chain, as long as the steps of a turn."""
+    sample, params = make_sampler(shortened(config, task.steps), task.batch_size)
+    return Work(sample, count(params))
+
+
+def shortened(config: Config, steps: int) -> Config:
+    """The config with a process of so many steps, each of which costs the same."""
+    process = dataclasses.replace(config.process, num_timesteps=steps)
+    return dataclasses.replace(config, process=process)
+
+
+def count(params: optax.Params) -> int:
+    """The number of parameters."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def read_config(
+    path: Path = CIFAR,
+    *,
+    ch: int | None = None,
+    batch_size: int | None = None,
+    dtype: Dtype | None = None,
+) -> Config:
+    """The config of a file, with other numbers where they are given.
+
+    Its images are 32x32x3 if it leaves that to the data.
+    """
+    config = load_config(path)
+    data, model, train = config.data, config.model, config.train
+    return dataclasses.replace(
+        config,
+        data=dataclasses.replace(
+            data, image_size=data.image_size or (32, 32), channels=data.channels or 3
+        ),
+        model=dataclasses.replace(model, ch=ch or model.ch, dtype=dtype or model.dtype),
+        train=dataclasses.replace(train, batch_size=batch_size or train.batch_size),
+    )
+
+
+def make_training(config: Config) -> Training:
+    """Compiles the train step, draws the parameters, and makes up a batch."""
+    step, images, key = compile_training(config)
+    return Training(step, make_state(config), images, key)
+
+
+def make_state(config: Config) -> TrainState:
+    """A fresh state, on all devices."""
+    initial = partial(initial_state, build(config), optimiser_of(config))
+    state: TrainState = parallel.run_once(initial, jax.random.key(0))
+    return TrainState(*parallel.replicate(state))
+
+
+def compile_training(
+    config: Config,
+) -> tuple[jax.stages.Compiled, jax.Array, jax.Array]:
+    """The compiled train step, a batch and a key for it; makes no parameters."""
+    parts, optimiser = build(config), optimiser_of(config)
+    step = partial(
+        train_step,
+        loss_fn=parts.loss_fn,
+        optimiser=optimiser,
+        ema_decay=config.train.ema_decay,
+        flip=config.data.flip,
+        axis_name=parallel.AXIS,
+    )
+    initial = partial(initial_state, parts, optimiser)
+    state = parallel.abstract(jax.eval_shape(initial, jax.random.key(0)))
+    shape = config.train.batch_size, *parts.shape
+    noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    images, key = parallel.shard(noise), parallel.replicate(jax.random.key(1))
+    # In one process compile_step returns what the compiler made; it promises less.
+    compiled = parallel.compile_step(step, state, images, key)
+    return cast("jax.stages.Compiled", compiled), images, key
+
+
+def initial_state(
+    parts: Parts, optimiser: optax.GradientTransformation, key: jax.Array
+) -> TrainState:
+    """The state before step 0."""
+    return init_state(init_params(parts, key), optimiser)
+
+
+def optimiser_of(config: Config) -> optax.GradientTransformation:
+    """The optimiser that the training loop makes of a config."""
+    train = config.train
+    return make_optimiser(
+        train.learning_rate,
+        warmup_steps=train.warmup_steps,
+        decay_steps=train.steps if train.decay == "cosine" else None,
+        grad_clip=train.grad_clip,
+    )
+
+
+def make_sampler(
+    config: Config, batch_size: int
+) -> tuple[Callable[[], np.ndarray], optax.Params]:
+    """Compiles a config's chain: a function that draws a batch, and its weights."""
+    parts, key = build(config), jax.random.key(0)
+    params = parallel.run_once(partial(init_params, parts), key)
+    shared = parallel.replicate((params, key))
+    index = np.arange(batch_size)
+    sample = partial(sample_images, parts=parts)
+    chain = parallel.compile_map(sample, shared, index)
+    return partial(chain, shared, index), params
