@@ -5,6 +5,11 @@ PACKAGE := setup.cfg pyproject.toml tools/venv.sh
 CONSTRAINTS := requirements/constraints.txt
 # Compiling keeps one core busy at a time, so two workers take half as long.
 PARALLEL := -n 2 --dist loadfile
+BENCHMARK := .venvs/benchmarks/bin/python -m benchmarks
+QUICK := --out .cache/benchmarks
+ANY_ROUNDS := --rounds 6 --warm-up 1 --min-cpu 0 --max-others 100
+# A choice of PyTorch for make benchmark, such as TORCH=torch==2.13.0.
+TORCH ?= torch
 export MPLBACKEND := Agg
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -12,7 +17,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help quickstart install test check check-tfds check-notebooks \
-	check-quickstart check-oldest check-newest notebooks format constraints clean
+	check-quickstart check-oldest check-newest benchmark notebooks format \
+	constraints clean
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -50,6 +56,18 @@ check-newest: .venvs/newest/.installed  ## the suite on the newest Python and pa
 	.venvs/newest/bin/mypy
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 .venvs/newest/bin/python -m pytest $(PARALLEL)
 
+# The numbers of a narrow network and a few rounds mean little: this shows that all
+# works. docs/performance.md has the commands of the real ones.
+benchmark: .venvs/benchmarks/.installed  ## every benchmark in its smallest size, and PyTorch's
+	$(BENCHMARK).train_step --ch 32 --batch-sizes 1 --steps 3 $(QUICK)
+	$(BENCHMARK).sample_step --ch 32 --batch-sizes 1 --chunks 3 --no-chain $(QUICK)
+	$(BENCHMARK).input --ch 32 --batch-size 1 --steps 10 --seconds 1 $(QUICK)
+	$(BENCHMARK).startup --ch 32 --repeats 1 $(QUICK)
+	$(BENCHMARK).memory train --ch 32 --batch-size 1 $(QUICK)
+	$(BENCHMARK).compiled_memory --config configs/digits.py --devices 2 $(QUICK)
+	$(BENCHMARK).compare train --ch 32 --batch-size 1 $(ANY_ROUNDS) $(QUICK)
+	$(BENCHMARK).compare sample --ch 32 --batch-size 1 $(ANY_ROUNDS) $(QUICK)
+
 notebooks: .venvs/notebook/.installed  ## build notebooks/*.ipynb
 	.venvs/notebook/bin/jupytext --quiet --to ipynb notebooks/*.py
 
@@ -81,6 +99,11 @@ clean:  ## remove environments and caches; runs/ and samples/ stay
 
 .venvs/notebook/.installed: $(PACKAGE) $(CONSTRAINTS)
 	tools/venv.sh .venvs/notebook "$(PYTHON)" -c $(CONSTRAINTS) -e ".[emoji,notebook]"
+	@touch $@
+
+.venvs/benchmarks/.installed: $(PACKAGE) $(CONSTRAINTS)
+	tools/venv.sh .venvs/benchmarks "$(PYTHON)" -c $(CONSTRAINTS) \
+		-e ".[benchmarks]" "$(TORCH)"
 	@touch $@
 
 .venvs/oldest/.installed: $(PACKAGE) tools/floors.py tools/find_python.sh
