@@ -27,6 +27,7 @@ from benchmarks.work import PEERS
 from benchmarks.work import Task
 from benchmarks.work import check_peers
 from benchmarks.work import default_peers
+from benchmarks.work import task_of
 from ddpm_jax import command
 
 
@@ -58,7 +59,7 @@ def main(arguments: list[str]) -> int:
     command.check_range(options, rounds=(1, None), warm_up=(1, None), steps=(1, 1000))
     names = options.peers or default_peers(options.kind)
     check_peers(names, options.kind)
-    task = Task(*(getattr(options, f.name) for f in dataclasses.fields(Task)))
+    task = task_of(options)
     parameters, rounds = run(options, task, names)
     min_cpu = options.min_cpu
     if min_cpu is None:

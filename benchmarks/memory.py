@@ -16,6 +16,7 @@ from benchmarks import table
 from benchmarks.turns import Worker
 from benchmarks.work import Task
 from benchmarks.work import check_peers
+from benchmarks.work import task_of
 from ddpm_jax import command
 
 
@@ -36,7 +37,7 @@ def main(arguments: list[str]) -> int:
     options = command.parse(Memory, arguments)
     command.check_range(options, turns=(1, None))
     check_peers(options.peers, options.kind)
-    task = Task(*(getattr(options, f.name) for f in dataclasses.fields(Task)))
+    task = task_of(options)
     with tempfile.TemporaryDirectory() as cache:
         environ = {"JAX_COMPILATION_CACHE_DIR": cache}
         cold = measure(options.peers[0], task, options.turns, environ)

@@ -53,15 +53,17 @@ def make(name: str, task: Task) -> Work:
     network = lucidrains_unet(task) if other else diffusers_unet(task)
     parameters = sum(p.numel() for p in network.parameters())
     network.to(device, memory_format=layout)
+    if task.kind == "sample" and task.dtype == "bfloat16":
+        network.to(place.dtype)
     called = torch.compile(network) if name == "diffusers-compile" else network
     predict = called if other else partial(diffusers_predict, called)
     turn: Callable[[], object]
     if task.kind == "train":
         turn = train_turn(network.train(), predict, place, task.batch_size)
     elif name == "diffusers-pipeline":
-        turn = pipeline_turn(network.eval().to(place.dtype), task)
+        turn = pipeline_turn(network.eval(), task)
     else:
-        network.eval().to(place.dtype)
+        network.eval()
         turn = partial(reverse_chain, predict, place, task, make_tables())
     return Work(partial(finish, turn, device), parameters)
 

@@ -12,6 +12,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from benchmarks import report
 from benchmarks import table
@@ -34,8 +35,8 @@ class Startup:
     """Channels of the first level of the CIFAR-10 network."""
     repeats: int = 5
     """Processes of each kind; a cold cache is tried once."""
-    device: str = "cpu"
-    """cpu or gpu."""
+    device: Literal["cpu", "gpu"] = "cpu"
+    """What JAX finds here."""
     out: Path = report.RESULTS
     """The folder of the JSON file."""
 

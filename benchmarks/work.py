@@ -1,5 +1,6 @@
 """What a comparison asks of every worker, and which workers there are."""
 
+import dataclasses
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,12 @@ class Task:
     """Where the work is done."""
     steps: int = 10
     """Reverse steps of a turn; what is reported is the cost of one."""
+
+
+def task_of(options: Task) -> Task:
+    """The task in options that extend one."""
+    names = [field.name for field in dataclasses.fields(Task)]
+    return Task(**{name: getattr(options, name) for name in names})
 
 
 class Work(NamedTuple):
