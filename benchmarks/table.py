@@ -178,7 +178,13 @@ def target_cells(target: Target, rows: dict[str, list[report.Row]]) -> list[str]
         newest(found, {"device": "gpu", **where}, target.template)
         for where in target.gpu
     ]
-    return [target.what, target.at_most[0], cpu, target.at_most[1], ", ".join(gpus)]
+    return [
+        target.what,
+        target.at_most[0],
+        cpu,
+        target.at_most[1],
+        ", ".join(filter(None, gpus)),
+    ]
 
 
 def newest(rows: list[report.Row], where: Where, template: str) -> str:

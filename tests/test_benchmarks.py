@@ -154,6 +154,7 @@ def test_a_page_that_wants_an_unknown_table_is_told_the_known_ones() -> None:
 def test_targets_are_empty_without_results_and_take_the_newest_with_them() -> None:
     empty = table.render_targets({})
     assert len(empty.splitlines()) == len(targets.TARGETS) + 2
+    assert all(line.endswith("|  |") for line in empty.splitlines()[2:])
     rows = [
         result("startup", {"what": "import ddpm_jax", "import_s": s}, date=date)
         for date, s in (("2026-01", 0.9), ("2026-02", 0.7))
