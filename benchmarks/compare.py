@@ -43,8 +43,8 @@ class Compare(Task):
     warm_up: int = 3
     """First rounds, which compile and are dropped."""
     min_cpu: float | None = None
-    """A round with a worker below this many busy cores is thrown out; None: 95 % of
-    the cores if they do the work. Small networks leave cores idle by themselves."""
+    """A round with a worker below this many busy cores is thrown out; None: 95 % of the
+    cores on a CPU, 0 on a GPU. Small networks leave cores idle by themselves."""
     max_others: float = 0.1
     """A round in which other processes kept more cores busy than this is thrown out."""
     openmp: Literal["passive", "default"] = "passive"
