@@ -12,5 +12,6 @@ them. Measure on a machine that does nothing else.
 | `startup` | import, and the first step with a cold and a warm compilation cache |
 | `memory` | peak memory of a process that trains, ours and PyTorch's |
 | `compiled_memory` | what the compiler says that a train step will take |
+| `accelerators` | what a run would take on chips that are not here |
 | `compare` | this project and PyTorch, step by step in turn |
 """

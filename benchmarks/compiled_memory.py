@@ -21,6 +21,7 @@ from benchmarks.work import Dtype
 from ddpm_jax import command
 from ddpm_jax import parallel
 from ddpm_jax.config import Config
+from ddpm_jax.devices import memory_of
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,10 @@ class CompiledMemory:
     """Images of a step on all devices; None: the config's."""
     dtype: Dtype | None = None
     """Type of the large layers; None: the config's."""
+    accumulate: int | None = None
+    """Parts of a device's batch that are done in turn; None: the config's."""
+    remat: bool | None = None
+    """Compute each block again on the way back; None: the config's."""
     out: Path = report.RESULTS
     """The folder of the JSON file."""
 
@@ -47,12 +52,17 @@ def main(arguments: list[str]) -> int:
         jax.config.update("jax_num_cpu_devices", options.devices)
     command.set_up_jax()
     config = read_config(
-        options.config, batch_size=options.batch_size, dtype=options.dtype
+        options.config,
+        batch_size=options.batch_size,
+        dtype=options.dtype,
+        accumulate=options.accumulate,
+        remat=options.remat,
     )
     parallel.check_batch_size(config.train.batch_size, jax.device_count())
     row = {"config": options.config.name, **measure(config)}
     print(table.render("compiled_memory", [row]))
     stem = f"{options.config.stem}-devices{row['devices']}-batch{row['rows']}"
+    stem += f"-accumulate{row['accumulate']}-remat-{row['remat']}-{row['dtype']}"
     print(report.write(options.out, stem, jax.default_backend(), [row]))
     return 0
 
@@ -62,20 +72,18 @@ def measure(config: Config) -> report.Row:
     began = time.perf_counter()
     step, _, _ = compile_training(config)
     seconds = time.perf_counter() - began
-    needs = step.memory_analysis()
-    if needs is None:
+    needed = memory_of(step)
+    if needed is None:
         raise ValueError(f"the compiler for {jax.default_backend()} does not say")
-    # A donated argument's memory becomes a result's, and is counted with both.
-    arguments = needs.argument_size_in_bytes
-    results = needs.output_size_in_bytes - needs.alias_size_in_bytes
-    temporary = needs.temp_size_in_bytes
     return {
         "devices": jax.device_count(),
         "rows": config.train.batch_size // jax.device_count(),
         "dtype": config.model.dtype,
-        "arguments_mib": arguments / 2**20,
-        "temporary_mib": temporary / 2**20,
-        "total_mib": (arguments + results + temporary) / 2**20,
+        "accumulate": config.train.accumulate,
+        "remat": "yes" if config.model.remat else "no",
+        "arguments_mib": needed.arguments / 2**20,
+        "temporary_mib": needed.temporaries / 2**20,
+        "total_mib": needed.total / 2**20,
         "gflop": floating_point_operations(step) / 1e9,
         "compile_s": seconds,
     }

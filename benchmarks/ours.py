@@ -17,16 +17,16 @@ from benchmarks.work import Task
 from benchmarks.work import Work
 from ddpm_jax import command
 from ddpm_jax import parallel
-from ddpm_jax.build import Parts
 from ddpm_jax.build import build
 from ddpm_jax.build import init_params
 from ddpm_jax.build import sample_images
 from ddpm_jax.config import Config
-from ddpm_jax.config import load_config
+from ddpm_jax.run import initial_state
+from ddpm_jax.run import optimiser_of
+from ddpm_jax.run import step_of
 from ddpm_jax.train_step import TrainState
-from ddpm_jax.train_step import init_state
-from ddpm_jax.train_step import make_optimiser
-from ddpm_jax.train_step import train_step
+from ddpm_jax.validation import load_config
+from ddpm_jax.validation import validate
 
 CIFAR = ROOT / "configs" / "cifar.py"
 
@@ -95,21 +95,29 @@ def read_config(
     ch: int | None = None,
     batch_size: int | None = None,
     dtype: Dtype | None = None,
+    accumulate: int | None = None,
+    remat: bool | None = None,
 ) -> Config:
     """The config of a file, with other numbers where they are given.
 
     Its images are 32x32x3 if it leaves that to the data.
     """
     config = load_config(path)
-    data, model, train = config.data, config.model, config.train
-    return dataclasses.replace(
-        config,
-        data=dataclasses.replace(
-            data, image_size=data.image_size or (32, 32), channels=data.channels or 3
-        ),
-        model=dataclasses.replace(model, ch=ch or model.ch, dtype=dtype or model.dtype),
-        train=dataclasses.replace(train, batch_size=batch_size or train.batch_size),
-    )
+    changes: dict[str, dict[str, object]] = {
+        "data": {
+            "image_size": config.data.image_size or (32, 32),
+            "channels": config.data.channels or 3,
+        },
+        "model": {"ch": ch, "dtype": dtype, "remat": remat},
+        "train": {"batch_size": batch_size, "accumulate": accumulate},
+    }
+    sections = {
+        name: dataclasses.replace(
+            getattr(config, name), **{k: v for k, v in new.items() if v is not None}
+        )
+        for name, new in changes.items()
+    }
+    return validate(dataclasses.replace(config, **sections))
 
 
 def make_training(config: Config) -> Training:
@@ -130,14 +138,7 @@ def compile_training(
 ) -> tuple[jax.stages.Compiled, jax.Array, jax.Array]:
     """The compiled train step, a batch and a key for it; makes no parameters."""
     parts, optimiser = build(config), optimiser_of(config)
-    step = partial(
-        train_step,
-        loss_fn=parts.loss_fn,
-        optimiser=optimiser,
-        ema_decay=config.train.ema_decay,
-        flip=config.data.flip,
-        axis_name=parallel.AXIS,
-    )
+    step = step_of(config, parts, optimiser)
     initial = partial(initial_state, parts, optimiser)
     state = parallel.abstract(jax.eval_shape(initial, jax.random.key(0)))
     shape = config.train.batch_size, *parts.shape
@@ -146,24 +147,6 @@ def compile_training(
     # In one process compile_step returns what the compiler made; it promises less.
     compiled = parallel.compile_step(step, state, images, key)
     return cast("jax.stages.Compiled", compiled), images, key
-
-
-def initial_state(
-    parts: Parts, optimiser: optax.GradientTransformation, key: jax.Array
-) -> TrainState:
-    """The state before step 0."""
-    return init_state(init_params(parts, key), optimiser)
-
-
-def optimiser_of(config: Config) -> optax.GradientTransformation:
-    """The optimiser that the training loop makes of a config."""
-    train = config.train
-    return make_optimiser(
-        train.learning_rate,
-        warmup_steps=train.warmup_steps,
-        decay_steps=train.steps if train.decay == "cosine" else None,
-        grad_clip=train.grad_clip,
-    )
 
 
 def make_sampler(

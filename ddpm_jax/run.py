@@ -65,27 +65,53 @@ def start(
     config: Config, parts: Parts, checkpoints: "CheckpointManager"
 ) -> tuple[TrainState, optax.GradientTransformation, Keys]:
     """The state of the newest checkpoint, or a fresh one, on all devices."""
+    optimiser = optimiser_of(config)
+    keys = Keys(*jax.random.split(jax.random.key(config.train.seed), 4))
+    fresh = partial(initial_state, parts, optimiser)
+    target = parallel.abstract(jax.eval_shape(fresh, keys.init))
+    count = sum(leaf.size for leaf in jax.tree.leaves(target.params))
+    say(f"network: {count:,} parameters")
+    state = restore(checkpoints, target)
+    if state is None:
+        state = parallel.replicate(parallel.run_once(fresh, keys.init))
+    else:
+        say(f"resuming from step {int(state.step)}")
+    return state, optimiser, keys
+
+
+def optimiser_of(config: Config) -> optax.GradientTransformation:
+    """The optimiser of a config."""
     train = config.train
-    optimiser = make_optimiser(
+    return make_optimiser(
         train.learning_rate,
         warmup_steps=train.warmup_steps,
         decay_steps=train.steps if train.decay == "cosine" else None,
         grad_clip=train.grad_clip,
     )
-    keys = Keys(*jax.random.split(jax.random.key(train.seed), 4))
 
-    def initial_state(key: jax.Array) -> TrainState:
-        return init_state(init_params(parts, key), optimiser)
 
-    target = parallel.abstract(jax.eval_shape(initial_state, keys.init))
-    count = sum(leaf.size for leaf in jax.tree.leaves(target.params))
-    say(f"network: {count:,} parameters")
-    state = restore(checkpoints, target)
-    if state is None:
-        state = parallel.replicate(parallel.run_once(initial_state, keys.init))
-    else:
-        say(f"resuming from step {int(state.step)}")
-    return state, optimiser, keys
+def initial_state(
+    parts: Parts, optimiser: optax.GradientTransformation, key: jax.Array
+) -> TrainState:
+    """The state before step 0, of parameters drawn from a key."""
+    return init_state(init_params(parts, key), optimiser)
+
+
+def step_of(
+    config: Config, parts: Parts, optimiser: optax.GradientTransformation
+) -> Callable[..., Any]:
+    """The train step of a config, or several in one: (state, images, key) -> ..."""
+    train = config.train
+    step = partial(
+        train_step,
+        loss_fn=parts.loss_fn,
+        optimiser=optimiser,
+        ema_decay=train.ema_decay,
+        flip=config.data.flip,
+        accumulate=train.accumulate,
+        axis_name=parallel.AXIS,
+    )
+    return partial(train_steps, step=step) if train.steps_per_dispatch > 1 else step
 
 
 def compile_run(
@@ -131,22 +157,8 @@ def compile_train_step(
     optimiser: optax.GradientTransformation,
     key: jax.Array,
 ) -> Callable[..., Any]:
-    """Compiles the step, several in one if the config says so, if it fits the memory.
-
-    state may be abstract. Raises ValueError, with what would fit, if it does not.
-    """
-    train = config.train
-    step = partial(
-        train_step,
-        loss_fn=parts.loss_fn,
-        optimiser=optimiser,
-        ema_decay=train.ema_decay,
-        flip=config.data.flip,
-        accumulate=train.accumulate,
-        axis_name=parallel.AXIS,
-    )
-    if train.steps_per_dispatch > 1:
-        step = partial(train_steps, step=step)
+    """Compiles the step; ValueError, with what would fit, if it exceeds the memory."""
+    train, step = config.train, step_of(config, parts, optimiser)
     share = train.batch_size // jax.process_count()
     blank = itertools.repeat(np.zeros((share, *parts.shape), np.uint8))
     images = next_batches(blank, train.steps_per_dispatch)
