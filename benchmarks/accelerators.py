@@ -116,15 +116,8 @@ def main(arguments: list[str]) -> int:
 
 def row(name: str, config: Config, options: Accelerators) -> report.Row:
     """The estimate for one kind of chip."""
-    chip, parameters = CHIPS[name], parameter_count(config)
-    images = config.train.batch_size // chip.number
+    chip, images = CHIPS[name], config.train.batch_size // CHIPS[name].number
     program = account(chip, config)
-    compute = program.operations / (chip.peak * options.share)
-    memory = (program.bytes_moved or 0) / chip.bandwidth
-    volume = 2 * (chip.number - 1) / chip.number * 4 * parameters
-    all_reduce, alone = volume / chip.links, max(compute, memory)
-    step = alone + max(all_reduce - 2 / 3 * alone, 0)
-    hours = config.train.steps * step / 3600
     return {
         "config": options.config.name,
         "chip": f"{chip.number} x {name}",
@@ -133,15 +126,43 @@ def row(name: str, config: Config, options: Accelerators) -> report.Row:
         "gb_moved": in_giga(program.bytes_moved),
         "gb_needed": in_giga(program.memory),
         "gb_there": chip.memory / 1e9,
+        "price": chip.price,
+        "share": options.share,
+        **estimate(
+            chip,
+            program,
+            images=images,
+            parameters=parameter_count(config),
+            steps=config.train.steps,
+            share=options.share,
+        ),
+    }
+
+
+def estimate(
+    chip: Chip,
+    program: Program,
+    *,
+    images: int,
+    parameters: int,
+    steps: int,
+    share: float,
+) -> report.Row:
+    """The arithmetic of the docstring of this file: milliseconds, hours and dollars."""
+    compute = program.operations / (chip.peak * share)
+    memory = (program.bytes_moved or 0) / chip.bandwidth
+    volume = 2 * (chip.number - 1) / chip.number * 4 * parameters
+    all_reduce, alone = volume / chip.links, max(compute, memory)
+    hidden = 2 / 3 * alone
+    hours = steps * (alone + max(all_reduce - hidden, 0)) / 3600
+    return {
         "compute_ms": 1000 * compute,
         "memory_ms": 1000 * memory if memory else None,
         "all_reduce_mb": volume / 1e6,
         "all_reduce_ms": 1000 * all_reduce,
-        "hides_from": all_reduce / (2 / 3 * alone / images),
+        "hides_from": all_reduce / (hidden / images),
         "hours": hours,
         "cost": hours * chip.number * chip.price,
-        "price": chip.price,
-        "share": options.share,
     }
 
 

@@ -16,6 +16,9 @@ from benchmarks import targets
 from benchmarks import turns
 from benchmarks import work
 from benchmarks import worker
+from benchmarks.accelerators import Chip
+from benchmarks.accelerators import Program
+from benchmarks.accelerators import estimate
 
 TASK = work.Task("train")
 CPU = {"machine": {"cores": 2, "processor": "P", "gpus": []}, "device": "cpu"}
@@ -186,3 +189,21 @@ def test_a_result_is_read_back_with_its_machine_and_its_command(
     assert content["command"] == "python -m benchmarks.compare train --ch 32"
     assert content["machine"]["cores"] >= 1
     assert table.collect([content])["compare"][0]["ms"] == 1.0
+
+
+def test_an_estimate_takes_the_slower_of_compute_and_memory_and_hides_the_links() -> (
+    None
+):
+    chip = Chip(4, {}, 100.0, 32.0, 10.0, 2.0, 3.0)
+    sizes = {"images": 6, "parameters": 1, "steps": 3600, "share": 0.5}
+    # 100 operations at half of 100 a second: 2 s; 30 bytes at 10 a second: 3 s;
+    # 2 * 3/4 * 4 bytes at 2 a second: 3 s, of which 2 s hide behind 2/3 of the step.
+    found = estimate(chip, Program(100.0, 30.0, None), **sizes)
+    assert (found["compute_ms"], found["memory_ms"]) == (2000, 3000)
+    assert (found["all_reduce_mb"], found["all_reduce_ms"]) == (6e-6, 3000)
+    assert found["hours"] == pytest.approx(4)
+    assert found["cost"] == pytest.approx(4 * 4 * 3)
+    assert found["hides_from"] == pytest.approx(9)
+    unknown = estimate(chip, Program(300.0, None, None), **sizes)
+    assert unknown["memory_ms"] is None
+    assert unknown["hours"] == pytest.approx(6)
