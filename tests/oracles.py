@@ -3,8 +3,13 @@
 Nothing here imports ddpm_jax, except that the closed-form models take its Schedule.
 """
 
+import itertools
+from typing import NamedTuple
+
 import jax
+import jax.numpy as jnp
 import numpy as np
+from scipy.integrate import solve_ivp
 from scipy.special import log_ndtr
 from scipy.special import ndtr
 
@@ -93,3 +98,109 @@ def pixel_log_probability(x: float, mean: float, std: float) -> float:
         return float(np.log(ndtr(upper) - ndtr(lower)))
     gap = log_ndtr(lower) - log_ndtr(upper)
     return float(log_ndtr(upper) + np.log1p(-np.exp(gap)))
+
+
+def log_alpha_bar(schedule: Schedule, t: np.ndarray) -> np.ndarray:
+    """Log alpha_bar at any t in -1..T-1, on straight lines between whole t: float64."""
+    steps = np.log1p(-np.asarray(schedule.betas, np.float64))
+    nodes = np.append(0.0, np.cumsum(steps))
+    return np.interp(t, np.arange(len(nodes)) - 1.0, nodes)
+
+
+class Mixture(NamedTuple):
+    """K normals in each of D independent dimensions: [D, K] each, weights sum to 1."""
+
+    weights: np.ndarray
+    means: np.ndarray
+    stds: np.ndarray
+
+    def marginal(self, x, log_ab, xp=np):  # noqa: ANN001, ANN201
+        """Of x_t [..., D]: x_t - alpha m_k, its variances, and p(k | x_t), [..., D, K].
+
+        Component k of x_t is N(alpha m_k, alpha^2 s_k^2 + sigma^2).
+        """
+        alpha, noise = xp.exp(0.5 * log_ab), -xp.expm1(log_ab)
+        gap = x[..., None] - alpha * self.means
+        variance = alpha**2 * self.stds**2 + noise
+        log_p = xp.log(self.weights) - 0.5 * gap**2 / variance - 0.5 * xp.log(variance)
+        top = log_p.max(-1, keepdims=True)
+        # Its gradient cancels, and XLA without optimisations gets it wrong.
+        top = jax.lax.stop_gradient(top) if xp is jnp else top
+        share = xp.exp(log_p - top)
+        return gap, variance, share / share.sum(-1, keepdims=True)
+
+    def eps(self, x, log_ab, xp=np):  # noqa: ANN001, ANN201
+        """E[eps | x_t], the mean over k of sigma (x_t - alpha m_k) / v_k."""
+        gap, variance, share = self.marginal(x, log_ab, xp)
+        return xp.sqrt(-xp.expm1(log_ab)) * (share * gap / variance).sum(-1)
+
+
+def mixture_eps(data: Mixture, schedule: Schedule):  # noqa: ANN201
+    """The optimal eps_fn of a mixture: for x_t [B, D], and t that may lie between."""
+
+    def eps_fn(params: object, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        return jax.vmap(lambda x, t: data.eps(x, log_ab_at(schedule, t), jnp))(x_t, t)
+
+    return eps_fn
+
+
+def log_ab_at(schedule: Schedule, t: jax.Array) -> jax.Array:
+    """`log_alpha_bar` in JAX, for a model that is asked while JAX traces."""
+    whole = np.arange(-1.0, schedule.num_timesteps)
+    return jnp.interp(t, whole, log_alpha_bar(schedule, whole))
+
+
+def mixture_flow(
+    data: Mixture, schedule: Schedule, x_t: np.ndarray, t: float, s: float
+) -> np.ndarray:
+    """The probability-flow ODE from t to s, by a method of order 8 to 12 digits.
+
+    In y = x / alpha and u = log(sigma / alpha) it is dy / du = exp(u) eps.
+    """
+    log_ab = log_alpha_bar(schedule, np.array([t, s]))
+    u, alpha = 0.5 * (np.log(-np.expm1(log_ab)) - log_ab), np.exp(0.5 * log_ab)
+
+    def slope(u: float, y: np.ndarray) -> np.ndarray:
+        log_ab = -np.log1p(np.exp(2 * u))
+        x = np.exp(0.5 * log_ab) * y.reshape(x_t.shape)
+        return np.exp(u) * data.eps(x, log_ab).ravel()
+
+    start = x_t.ravel() / alpha[0]
+    answer = solve_ivp(slope, u, start, method="DOP853", rtol=1e-12, atol=1e-13)
+    return alpha[1] * answer.y[:, -1].reshape(x_t.shape)
+
+
+def gaussian_flow(
+    mean: float, std: float, schedule: Schedule, x_t: np.ndarray, t: float, s: float
+) -> np.ndarray:
+    """The same in closed form where the data is N(mean, std^2).
+
+    The flow keeps the quantile: (x - alpha mean) / sqrt(alpha^2 std^2 + sigma^2).
+    """
+    log_ab = log_alpha_bar(schedule, np.array([t, s]))
+    deviation = np.sqrt(np.exp(log_ab) * std**2 - np.expm1(log_ab))
+    centre = np.exp(0.5 * log_ab) * mean
+    return centre[1] + deviation[1] * (x_t - centre[0]) / deviation[0]
+
+
+def respaced_moments(
+    alpha_bars: np.ndarray, mean: float, std: float, eta: float, large: bool = False
+) -> tuple[float, float]:
+    """Mean and variance of x after a chain through alpha_bars [S + 1], exact eps.
+
+    DDIM's chain: x_s = sqrt(ab_s) x_0 + sqrt(1 - ab_s - v) eps + sqrt(v) z, which with
+    eta = 1 is the ancestral one, as E[x_0 | x_t] and eps are linear in x_t; large adds
+    beta in place of beta~.
+    """
+    m, v = 0.0, 1.0
+    for ab, next_ab in itertools.pairwise(alpha_bars):
+        beta = 1 - ab / next_ab
+        variance = eta**2 * beta * (1 - next_ab) / (1 - ab)
+        marginal = ab * std**2 + 1 - ab
+        # eps = e (x - sqrt(ab) mean), x_0 = mean + z (x - sqrt(ab) mean).
+        e, z = np.sqrt(1 - ab) / marginal, np.sqrt(ab) * std**2 / marginal
+        gain = np.sqrt(next_ab) * z + np.sqrt(1 - next_ab - variance) * e
+        added = beta if large and next_ab < 1 else variance
+        m = np.sqrt(next_ab) * mean + gain * (m - np.sqrt(ab) * mean)
+        v = gain**2 * v + added
+    return m, v

@@ -10,7 +10,16 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "ddpm_jax"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
-MATHEMATICS = {"diffusion", "keys", "losses", "reverse", "samplers", "schedules"}
+MATHEMATICS = {
+    "diffusion",
+    "keys",
+    "losses",
+    "reverse",
+    "samplers",
+    "schedules",
+    "spacings",
+    "time_grids",
+}
 MAY_IMPORT = {"ddpm_jax", "jax", "numpy"}
 SOLE_USERS = {
     "flax": {"blocks.py", "unet.py", "weights.py"},  # safetensors.flax, for bfloat16
