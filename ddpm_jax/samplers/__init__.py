@@ -1,1 +1,29 @@
-"""Reverse chains, one scanned function per sampler."""
+"""Reverse chains, one scanned function per sampler, and their names.
+
+All are called alike, `(params, keys, shape, *, grid, eps_fn or x0_fn, variance,
+clip_x0, threshold, x_T)`, whatever else they can be told; grid, shape, functions and
+numbers are static under `jax.jit`.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+
+from ddpm_jax.samplers.ancestral import ancestral_sample
+from ddpm_jax.samplers.ddim import ddim_sample
+from ddpm_jax.samplers.dpmpp import dpmpp_sample
+from ddpm_jax.samplers.edm import edm_sample
+from ddpm_jax.samplers.unipc import unipc_sample
+
+SAMPLERS: dict[str, Callable[..., jax.Array]] = {
+    "ddpm": ancestral_sample,
+    "ddim": ddim_sample,
+    "dpmpp_2m": partial(dpmpp_sample, order=2),
+    "dpmpp_3m": partial(dpmpp_sample, order=3),
+    "unipc_2": partial(unipc_sample, order=2),
+    "unipc_3": partial(unipc_sample, order=3),
+    "heun": partial(edm_sample, churn=0.0),
+    "edm": edm_sample,
+}
+"""Samplers by name."""

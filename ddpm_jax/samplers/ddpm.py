@@ -15,6 +15,7 @@ from ddpm_jax import keys as per_image
 from ddpm_jax.reverse import ModelFn
 from ddpm_jax.reverse import Variance
 from ddpm_jax.reverse import reverse_step
+from ddpm_jax.samplers.start import begin
 from ddpm_jax.schedules import Schedule
 
 
@@ -111,8 +112,7 @@ def ddpm_sample_frames(
     """
     num_timesteps = schedule.num_timesteps
     frame_of_t = _frame_of_t(frame_steps, num_timesteps)
-    keys = per_image.one_each(keys, shape[0])
-    start = _start(keys, shape, num_timesteps, x_T)
+    keys, start = begin(keys, shape, num_timesteps, x_T)
 
     def one_step(
         carry: tuple[jax.Array, Frames], t: jax.Array
@@ -141,16 +141,6 @@ def ddpm_sample_frames(
     steps = jnp.arange(num_timesteps - 1, -1, -1)
     (x_0, frames), _ = jax.lax.scan(one_step, (start, Frames(empty, empty)), steps)
     return x_0, frames
-
-
-def _start(
-    keys: jax.Array, shape: tuple[int, ...], num_timesteps: int, x_T: jax.Array | None
-) -> jax.Array:
-    if x_T is None:
-        return per_image.normal(per_image.fold_in(keys, num_timesteps), shape[1:])
-    if x_T.shape != shape:
-        raise ValueError(f"x_T has shape {x_T.shape}; the samples' shape is {shape}")
-    return x_T
 
 
 def _frame_of_t(frame_steps: tuple[int, ...], num_timesteps: int) -> jax.Array:

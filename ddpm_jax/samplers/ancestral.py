@@ -1,0 +1,139 @@
+"""Ancestral sampling with fewer steps: Algorithm 2 of Ho et al. (2020), respaced.
+
+Any falling times of a schedule are a diffusion process of their own (Nichol & Dhariwal
+2021, Sec. 4): from t to s < t its beta is 1 - alpha_bar_t / alpha_bar_s, and the
+posterior is Eqs. 6 and 7 with that beta, and with alpha_bar_s for alpha_bar_{t-1}.
+On all T steps the chain is that of `ddpm_sample`.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ddpm_jax import keys as per_image
+from ddpm_jax.reverse import ModelFn
+from ddpm_jax.reverse import Variance
+from ddpm_jax.samplers.denoiser import Level
+from ddpm_jax.samplers.denoiser import bind_model
+from ddpm_jax.samplers.denoiser import levels
+from ddpm_jax.samplers.start import begin
+from ddpm_jax.time_grids import TimeGrid
+
+
+class Posterior(NamedTuple):
+    """q(x_s | x_t, x_0) of each step of a grid, [S]: Eqs. 6 and 7."""
+
+    mean_x_0: jax.Array  # coefficient of x_0 in the mean
+    mean_x_t: jax.Array  # coefficient of x_t in the mean
+    variance: jax.Array  # beta~ of the step; 0 where it ends at x_0
+    beta: jax.Array
+
+
+FIXED: dict[str, Callable[[Posterior], jax.Array]] = {
+    "fixed_large": lambda q: jnp.log(q.beta),
+    "fixed_small": lambda q: jnp.log(q.variance),
+}
+"""The log variances of Sec. 3.2, of a step of any length."""
+
+
+def posterior(grid: TimeGrid) -> Posterior:
+    """The posterior of each step of a grid.
+
+    Example:
+      >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
+      >>> from ddpm_jax.time_grids import make_time_grid
+      >>> schedule = make_schedule(linear_beta_schedule(1000))
+      >>> posterior(make_time_grid(schedule, 2)).mean_x_0.tolist()[-1]
+      1.0
+    """
+    log_alpha_bar, alpha, sigma = grid.log_alpha_bar, grid.alpha, grid.sigma
+    log_ratio = log_alpha_bar[:-1] - log_alpha_bar[1:]
+    beta, shrink = -np.expm1(log_ratio), (sigma[1:] / sigma[:-1]) ** 2
+    return Posterior(
+        mean_x_0=jnp.asarray(alpha[1:] * beta / sigma[:-1] ** 2),
+        mean_x_t=jnp.asarray(np.exp(0.5 * log_ratio) * shrink),
+        variance=jnp.asarray(beta * shrink),
+        beta=jnp.asarray(beta),
+    )
+
+
+def ancestral_sample(
+    params: object,
+    keys: jax.Array,
+    shape: tuple[int, ...],
+    *,
+    grid: TimeGrid,
+    eps_fn: ModelFn | None = None,
+    x0_fn: ModelFn | None = None,
+    variance: Variance = "fixed_large",
+    clip_x0: bool = True,
+    threshold: float | None = None,
+    x_T: jax.Array | None = None,
+) -> jax.Array:
+    """Draws images of a shape (B, H, W, C) by the S steps of a grid.
+
+    As `ddpm_sample`; a "learned" variance is that of steps from t to t - 1, and so
+    needs a grid of such steps.
+
+    Raises:
+      ValueError: if keys, x_T, model, variance or threshold do not fit.
+
+    Example:
+      >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
+      >>> from ddpm_jax.time_grids import make_time_grid
+      >>> grid = make_time_grid(make_schedule(linear_beta_schedule(1000)), 10)
+      >>> truth = lambda params, x_t, t: jnp.full_like(x_t, 0.5)
+      >>> x_0 = ancestral_sample(
+      ...     {}, jax.random.key(0), (1, 2), grid=grid, x0_fn=truth)
+      >>> x_0.tolist()
+      [[0.5, 0.5]]
+    """
+    ask = bind_model(
+        params, grid, eps_fn=eps_fn, x0_fn=x0_fn, clip_x0=clip_x0, threshold=threshold
+    )
+    check_variance(variance, grid)
+    keys, start = begin(keys, shape, grid.num_timesteps, x_T)
+
+    def one_step(
+        x_t: jax.Array, row: tuple[Level, Posterior, jax.Array]
+    ) -> tuple[jax.Array, None]:
+        level, q, number = row
+        x_0, _, rest = ask(x_t, level)
+        if callable(variance):
+            log_variance = variance(params, x_t, jnp.full(shape[:1], level.t))
+        else:
+            log_variance = rest if variance == "learned" else FIXED[variance](q)
+        z = per_image.normal(per_image.fold_in(keys, number), shape[1:])
+        deviation = jnp.where(q.variance > 0, jnp.exp(0.5 * log_variance), 0.0)
+        return q.mean_x_0 * x_0 + q.mean_x_t * x_t + deviation * z, None
+
+    rows = (levels(grid), posterior(grid), jnp.asarray(grid.noise_numbers))
+    x_0, _ = jax.lax.scan(one_step, start, rows)
+    return x_0
+
+
+def check_variance(variance: Variance, grid: TimeGrid) -> None:
+    """Raises ValueError unless a variance is known, and is one of the grid's steps.
+
+    Example:
+      >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
+      >>> from ddpm_jax.time_grids import make_time_grid
+      >>> schedule = make_schedule(linear_beta_schedule(1000))
+      >>> check_variance("learned", make_time_grid(schedule, 1000))
+      >>> check_variance("fixed_small", make_time_grid(schedule, 10))
+    """
+    names = (*FIXED, "learned")
+    if not callable(variance) and variance not in names:
+        raise ValueError(
+            f"variance is {variance!r}; it must be one of {', '.join(names)}, or a "
+            "function (params, x_t, t) -> log variance"
+        )
+    single = grid.whole and (np.diff(grid.times) == -1).all()
+    if variance == "learned" and not single:
+        raise ValueError(
+            "variance 'learned' is that of single steps from t to t - 1, and this grid "
+            "has longer ones; take all steps, or variance 'fixed_small', or ddim"
+        )

@@ -1,0 +1,164 @@
+"""DDIM's inversion: from an image to the noise that leads to it.
+
+A step of DDIM from t to s is x_s = (x_t - b eps(x_t, t)) / a, with a = alpha_t /
+alpha_s and b = sigma_t - a sigma_s. So x_t is the fixed point of x -> a x_s + b eps(x,
+t). The usual inversion takes the first iterate for x_t, and leads to another image.
+
+The slope of the best eps is at most 1 / sigma_t (it is (1 - alpha^2 / sigma^2 times the
+variance of x_0 given x_t) / sigma), so an iteration takes an error at least down to the
+share b / sigma_t of it. That is little at much noise and nearly all of it in the last
+steps before x_0, and each step gets as many iterations as it needs by that bound.
+Anderson's acceleration (1965, of depth 1) makes up for part of the slowness.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ddpm_jax.reverse import ModelFn
+from ddpm_jax.samplers.denoiser import Level
+from ddpm_jax.samplers.denoiser import bind_model
+from ddpm_jax.samplers.denoiser import levels
+from ddpm_jax.time_grids import TimeGrid
+
+
+class Iterate(NamedTuple):
+    """Where the inversion of a step has come to: [B, ...] each."""
+
+    x_s: jax.Array  # the less noisy end of the step, which is known
+    x_t: jax.Array  # the other end, so far
+    eps: jax.Array  # as the model last saw it
+    image: jax.Array  # of the x_t before, a x_s + b eps
+    gap: jax.Array  # between that x_t and its image
+
+
+class Iteration(NamedTuple):
+    """The rows of the scan, one an iteration."""
+
+    level: Level  # of x_t
+    a: jax.Array
+    b: jax.Array
+    first: jax.Array  # whether it is the first of its step
+    last: jax.Array
+
+
+def ddim_invert(
+    params: object,
+    x_0: jax.Array,
+    *,
+    grid: TimeGrid,
+    eps_fn: ModelFn | None = None,
+    x0_fn: ModelFn | None = None,
+    tolerance: float = 1e-4,
+    max_iterations: int = 40,
+) -> jax.Array:
+    """Finds the x_T [B, ...] from which `ddim_sample` leads to x_0, without clipping.
+
+    Args:
+      params: what the model takes first.
+      x_0: images [B, ...], or what stands at the end of the grid.
+      grid: the steps of the chain.
+      eps_fn: the model, or x0_fn.
+      x0_fn: the model, or eps_fn.
+      tolerance: the share of a step's first error that may remain; it settles how often
+        the model is asked (`iterations`).
+      max_iterations: the most that a step may take.
+
+    Raises:
+      ValueError: if the model does not fit, the grid starts where no signal is left, or
+        the numbers can't be.
+
+    Example:
+      >>> from ddpm_jax.samplers.ddim import ddim_sample
+      >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
+      >>> from ddpm_jax.time_grids import make_time_grid
+      >>> schedule = make_schedule(linear_beta_schedule(1000))
+      >>> model = dict(grid=make_time_grid(schedule, 50),
+      ...              eps_fn=lambda params, x_t, t: 0.9 * jnp.tanh(x_t))
+      >>> x_0 = jnp.array([[0.5, -0.3]])
+      >>> x_T = ddim_invert({}, x_0, **model)
+      >>> again = ddim_sample(
+      ...     {}, jax.random.key(0), (1, 2), x_T=x_T, clip_x0=False, **model)
+      >>> bool(abs(again - x_0).max() < 1e-3)
+      True
+    """
+    ask = bind_model(
+        params, grid, eps_fn=eps_fn, x0_fn=x0_fn, clip_x0=False, threshold=None
+    )
+    _check(grid, tolerance, max_iterations)
+
+    def one_iteration(now: Iterate, row: Iteration) -> tuple[Iterate, None]:
+        start = row.a * now.x_s + row.b * now.eps  # with the eps of the step before
+        x_t = jnp.where(row.first, start, now.x_t)
+        eps = ask(x_t, row.level).eps
+        image = row.a * now.x_s + row.b * eps
+        gap = image - x_t
+        share = jnp.where(row.first, 0.0, _share(gap, gap - now.gap))
+        x_t = image - share * (image - now.image)
+        x_s = jnp.where(row.last, x_t, now.x_s)
+        return Iterate(x_s, x_t, eps, image, gap), None
+
+    nothing = jnp.zeros_like(x_0)
+    start = Iterate(x_0, nothing, nothing, nothing, nothing)
+    found, _ = jax.lax.scan(
+        one_iteration, start, _rows(grid, tolerance, max_iterations)
+    )
+    return found.x_s
+
+
+def iterations(grid: TimeGrid, tolerance: float, max_iterations: int) -> np.ndarray:
+    """How often the model is asked in each step of a grid, int [S].
+
+    Example:
+      >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
+      >>> from ddpm_jax.time_grids import make_time_grid
+      >>> grid = make_time_grid(make_schedule(linear_beta_schedule(1000)), 10)
+      >>> iterations(grid, 1e-3, 20)
+      array([17, 14, 12, 11,  9,  9,  9, 12, 20, 20])
+    """
+    noise = grid.sigma / grid.alpha
+    remains = 1 - noise[1:] / noise[:-1]  # b / sigma_t
+    slow = remains**max_iterations > tolerance
+    needed = np.log(tolerance) / np.log(np.where(slow, tolerance, remains))
+    counts: np.ndarray = np.where(slow, max_iterations, np.ceil(needed).astype(int))
+    return counts
+
+
+def _rows(grid: TimeGrid, tolerance: float, max_iterations: int) -> Iteration:
+    """Steps from little noise to much, each as often as it is iterated."""
+    counts = iterations(grid, tolerance, max_iterations)[::-1]
+    a = grid.alpha[:-1] / grid.alpha[1:]
+    b = grid.sigma[:-1] - a * grid.sigma[1:]
+    step = np.repeat(np.arange(grid.num_steps)[::-1], counts)
+    ends = np.diff(step, prepend=-1, append=-1) != 0
+    return Iteration(
+        level=jax.tree.map(lambda table: table[step], levels(grid)),
+        a=jnp.asarray(a[step]),
+        b=jnp.asarray(b[step]),
+        first=jnp.asarray(ends[:-1]),
+        last=jnp.asarray(ends[1:]),
+    )
+
+
+def _share(gap: jax.Array, change: jax.Array) -> jax.Array:
+    """The share of the last change that best undoes an image's gap: [B, 1, ...]."""
+    axes = tuple(range(1, gap.ndim))
+    square = (change * change).sum(axes, keepdims=True)
+    product = (gap * change).sum(axes, keepdims=True)
+    return jnp.where(square > 0, product / jnp.where(square > 0, square, 1), 0.0)
+
+
+def _check(grid: TimeGrid, tolerance: float, max_iterations: int) -> None:
+    if grid.alpha[0] == 0:
+        raise ValueError(
+            "this grid starts at alpha_bar = 0, where nothing of x_0 is left to invert"
+        )
+    if not 0 < tolerance < 1:
+        raise ValueError(f"tolerance is {tolerance}; give a share in (0, 1)")
+    whole = isinstance(max_iterations, int) and not isinstance(max_iterations, bool)
+    if not whole or max_iterations < 1:
+        raise ValueError(
+            f"max_iterations is {max_iterations!r}; give a whole number of at least 1"
+        )

@@ -1,0 +1,125 @@
+"""DDIM's inversion: an image, its latent, and the image again."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracles
+import pytest
+
+from ddpm_jax.samplers.ddim import ddim_sample
+from ddpm_jax.samplers.ddim_invert import ddim_invert
+from ddpm_jax.samplers.ddim_invert import iterations
+from ddpm_jax.schedules import linear_beta_schedule
+from ddpm_jax.schedules import make_schedule
+from ddpm_jax.time_grids import TimeGrid
+from ddpm_jax.time_grids import make_time_grid
+from ddpm_jax.time_grids import time_grid_at
+
+SCHEDULE = make_schedule(linear_beta_schedule(1000))
+GRID = make_time_grid(SCHEDULE, 50)
+# Pixels are near -0.8 or 0.7: two sharp clusters, between which eps changes fast.
+DATA = oracles.Mixture(*np.array([[[0.5, 0.5]], [[-0.8, 0.7]], [[0.1, 0.05]]]))
+ONE_PIXEL = oracles.mixture_eps(DATA, SCHEDULE)
+X_0 = jnp.asarray(
+    np.where(np.arange(48) % 5 < 2, -0.8, 0.7)
+    + np.where(np.arange(48) % 5 < 2, 0.1, 0.05) * np.linspace(-2.5, 2.5, 48),
+    jnp.float32,
+).reshape(12, 4)
+
+
+def eps_fn(params: object, x_t: jax.Array, t: jax.Array) -> jax.Array:
+    pixels, times = x_t.reshape(-1, 1), jnp.repeat(t, x_t.shape[1])
+    return ONE_PIXEL(params, pixels, times).reshape(x_t.shape)
+
+
+def error(x_T: jax.Array, grid: TimeGrid) -> float:
+    wanted = {"grid": grid, "eps_fn": eps_fn, "clip_x0": False, "x_T": x_T}
+    x_0 = ddim_sample({}, jax.random.key(0), X_0.shape, **wanted)
+    return float(jnp.abs(x_0 - X_0).max())
+
+
+def test_an_image_comes_back_from_its_latent_within_a_thousandth() -> None:
+    x_T = ddim_invert({}, X_0, grid=GRID, eps_fn=eps_fn)
+    assert error(x_T, GRID) <= 1e-3
+
+
+def test_one_iteration_is_the_usual_inversion_which_does_not_come_back() -> None:
+    x, eps = np.float64(X_0), np.zeros(X_0.shape)
+    log_ab = oracles.log_alpha_bar(SCHEDULE, np.array(GRID.times))
+    alpha, sigma = np.exp(log_ab / 2), np.sqrt(-np.expm1(log_ab))
+    for i in reversed(range(50)):
+        a = alpha[i] / alpha[i + 1]
+        b = sigma[i] - a * sigma[i + 1]
+        guess = a * x + b * eps
+        eps = DATA.eps(guess.reshape(-1, 1), log_ab[i]).reshape(x.shape)
+        x = a * x + b * eps
+    x_T = ddim_invert({}, X_0, grid=GRID, eps_fn=eps_fn, max_iterations=1)
+    np.testing.assert_allclose(x_T, x, atol=1e-3)
+    assert error(x_T, GRID) > 1e-2
+
+
+def test_a_latent_is_found_again_from_its_image() -> None:
+    wide = DATA._replace(stds=np.array([[0.5, 0.4]]))
+    model = {"grid": GRID, "eps_fn": oracles.mixture_eps(wide, SCHEDULE)}
+    x_T = jnp.linspace(-2, 2, 41)[:, None]
+    x_0 = ddim_sample({}, jax.random.key(0), x_T.shape, x_T=x_T, clip_x0=False, **model)
+    np.testing.assert_allclose(ddim_invert({}, x_0, **model), x_T, atol=1e-3)
+
+
+def test_part_of_a_chain_is_inverted_and_a_model_of_x_0_serves_as_well() -> None:
+    grid = time_grid_at(SCHEDULE, (600.0, 450.5, 300.0, 100.0, 20.0))
+    x_t = ddim_invert({}, X_0, grid=grid, eps_fn=eps_fn)
+    assert error(x_t, grid) <= 1e-3
+
+    def x0_fn(params: object, x: jax.Array, t: jax.Array) -> jax.Array:
+        log_ab = jax.vmap(partial(oracles.log_ab_at, SCHEDULE))(t)[:, None]
+        sigma = jnp.sqrt(-jnp.expm1(log_ab))
+        return (x - sigma * eps_fn(params, x, t)) / jnp.exp(0.5 * log_ab)
+
+    other = ddim_invert({}, X_0, grid=grid, x0_fn=x0_fn)
+    np.testing.assert_allclose(other, x_t, atol=1e-3)
+
+
+def test_an_image_is_inverted_alike_in_any_batch() -> None:
+    invert = partial(ddim_invert, {}, grid=GRID, eps_fn=eps_fn)
+    np.testing.assert_allclose(invert(X_0)[3:5], invert(X_0[3:5]), atol=1e-5)
+
+
+def test_each_step_has_the_iterations_that_the_steepest_eps_needs() -> None:
+    """Where all data is one point, eps is (x - alpha x_0) / sigma: slope 1 / sigma."""
+    grid = make_time_grid(SCHEDULE, 12)
+    counts = iterations(grid, 1e-3, 25)
+    for i, (t, s) in enumerate(zip(range(12), range(1, 13), strict=True)):
+        a = grid.alpha[t] / grid.alpha[s]
+        slope = (grid.sigma[t] - a * grid.sigma[s]) / grid.sigma[t]
+        x, remaining = 1.0, []  # the fixed point is 0
+        for _ in range(25):
+            x = slope * x
+            remaining.append(x)
+        enough = np.array(remaining) <= 1e-3
+        assert counts[i] == (np.argmax(enough) + 1 if enough.any() else 25)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"max_iterations": 0}, "max_iterations is 0; give a whole number"),
+        ({"max_iterations": 2.5}, "max_iterations is 2.5; give a whole number"),
+        ({"tolerance": 0.0}, r"tolerance is 0.0; give a share in \(0, 1\)"),
+        ({"tolerance": float("nan")}, r"tolerance is nan; give a share"),
+        ({"eps_fn": None}, "give either eps_fn or x0_fn"),
+        (
+            {
+                "grid": make_time_grid(make_schedule(1 / np.arange(20, 0, -1)), 5),
+                "eps_fn": None,
+                "x0_fn": eps_fn,
+            },
+            "nothing of x_0 is left to invert",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused(wrong: dict, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        ddim_invert({}, X_0, **{"grid": GRID, "eps_fn": eps_fn, **wrong})
