@@ -1,0 +1,117 @@
+"""Guidance: an eps_fn whose images are more of a class, made from an eps_fn.
+
+Both kinds follow, at each t, the score of p(x_t) p(y | x_t)^scale in place of that of
+p(x_t). So scale 0 is the model without a condition and scale 1 the conditional model;
+more than 1 exaggerates the class. (Ho & Salimans write w = scale - 1.)
+
+The functions here take the arguments of an eps_fn first. Bind the others once, and give
+the result to a sampler:
+
+    eps_fn = partial(classifier_free_eps, eps_fn=network, labels=labels,
+                     null_label=10, scale=2.0)
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from ddpm_jax.diffusion import at
+from ddpm_jax.reverse import ModelFn
+from ddpm_jax.schedules import Schedule
+
+LabelledFn = Callable[[object, jax.Array, jax.Array, jax.Array], jax.Array]
+"""(params, x_t [B, ...], t [B], labels [B]) -> [B, ...]: an eps_fn that sees labels."""
+
+
+def classifier_free_eps(
+    params: object,
+    x_t: jax.Array,
+    t: jax.Array,
+    *,
+    eps_fn: LabelledFn,
+    labels: jax.Array,
+    null_label: int,
+    scale: float | jax.Array,
+) -> jax.Array:
+    """eps(null) + scale (eps(label) - eps(null)): Eq. 6 of Ho & Salimans (2022).
+
+    labels is int [B]; null_label is what the model was trained to take for no label. It
+    is asked once, on a batch of 2B. Of the 2C channels of a model that also learns the
+    variance, the second half is that of the label. Equally, x0_fn in, x0_fn out.
+
+    Raises:
+      ValueError: if labels is not [B].
+
+    Example:
+      >>> def eps_fn(params, x_t, t, labels):
+      ...     return jnp.broadcast_to(labels[:, None] * 1.0, x_t.shape)
+      >>> x_t, t = jnp.zeros((2, 1)), jnp.array([5, 5])
+      >>> guided = dict(eps_fn=eps_fn, labels=jnp.array([1, 3]), null_label=0)
+      >>> classifier_free_eps({}, x_t, t, scale=2.0, **guided).tolist()
+      [[2.0], [6.0]]
+    """
+    if labels.shape != t.shape:
+        raise ValueError(
+            f"labels has shape {labels.shape}; give one for each of the {t.shape[0]} "
+            "images"
+        )
+    both = jnp.concatenate([labels, jnp.full_like(labels, null_label)])
+    twice_x, twice_t = jnp.concatenate([x_t, x_t]), jnp.concatenate([t, t])
+    label, null = jnp.split(eps_fn(params, twice_x, twice_t, both), 2)
+    channels = x_t.shape[-1]
+    change = label[..., :channels] - null[..., :channels]
+    guided = null[..., :channels] + scale * change
+    return jnp.concatenate([guided, label[..., channels:]], axis=-1)
+
+
+def classifier_eps(
+    params: object,
+    x_t: jax.Array,
+    t: jax.Array,
+    *,
+    eps_fn: ModelFn,
+    log_prob_fn: ModelFn,
+    schedule: Schedule,
+    scale: float | jax.Array,
+) -> jax.Array:
+    """eps - scale sigma_t grad log p(y | x_t): Algorithm 2 of Dhariwal & Nichol (2021).
+
+    params goes to both functions. log_prob_fn(params, x_t, t) returns log p(y | x_t)
+    [B], of the y that each image shall have; that of an image must not depend on its
+    batch. Channels behind the first C, of a learned variance, stay as they are.
+
+    Example:
+      >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
+      >>> schedule = make_schedule(linear_beta_schedule(1000))
+      >>> eps_fn = lambda params, x_t, t: jnp.zeros_like(x_t)
+      >>> log_prob_fn = lambda params, x_t, t: x_t.sum(axis=1)
+      >>> classifier_eps(
+      ...     {}, jnp.ones((1, 2)), jnp.array([999]), eps_fn=eps_fn,
+      ...     log_prob_fn=log_prob_fn, schedule=schedule, scale=2.0).round(3).tolist()
+      [[-2.0, -2.0]]
+    """
+    answer = eps_fn(params, x_t, t)
+    score = jax.grad(lambda x: log_prob_fn(params, x, t).sum())(x_t)
+    channels, sigma = x_t.shape[-1], noise_at(schedule, t, x_t)
+    eps = answer[..., :channels] - scale * sigma * score
+    return jnp.concatenate([eps, answer[..., channels:]], axis=-1)
+
+
+def noise_at(schedule: Schedule, t: jax.Array, x: jax.Array) -> jax.Array:
+    """sqrt(1 - alpha_bar_t) [B, 1, ...]; between whole t as time grids have it.
+
+    Example:
+      >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
+      >>> schedule = make_schedule(linear_beta_schedule(1000))
+      >>> between = noise_at(schedule, jnp.array([400.5]), jnp.zeros(1))
+      >>> f"{between[0]:.4f}"
+      '0.8985'
+    """
+    if jnp.issubdtype(t.dtype, jnp.integer):
+        return at(schedule.sqrt_one_minus_alphas_cumprod, t, x)
+    # log alpha_bar from sigma: from alpha it would have few digits near t = 0.
+    table = jnp.log1p(-(schedule.sqrt_one_minus_alphas_cumprod**2))
+    log_alpha_bar = jnp.interp(t, jnp.arange(schedule.num_timesteps) * 1.0, table)
+    sigma = jnp.sqrt(-jnp.expm1(log_alpha_bar))
+    return sigma.reshape((-1,) + (1,) * (x.ndim - 1))
