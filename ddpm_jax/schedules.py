@@ -9,7 +9,6 @@ t counts from 0: t = 0 is one step of noise, the paper's t = 1 (Ho et al. 2020).
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable
 
 import jax
@@ -18,22 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=[
-        "betas",
-        "alphas_cumprod",
-        "alphas_cumprod_prev",
-        "sqrt_alphas_cumprod",
-        "sqrt_one_minus_alphas_cumprod",
-        "posterior_mean_x_0",
-        "posterior_mean_x_t",
-        "posterior_variance",
-        "log_variance_small",
-        "log_variance_large",
-    ],
-    meta_fields=["ends_in_noise"],
-)
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Schedule:
     """Tables [T] in float32, indexed by t in 0..T-1; a pytree, so it may be traced.
@@ -52,7 +36,8 @@ class Schedule:
     posterior_variance: jax.Array  # beta~_t
     log_variance_small: jax.Array  # log beta~, with beta~_1 in place of beta~_0 = 0
     log_variance_large: jax.Array  # log beta, with beta~_1 at t = 0
-    ends_in_noise: bool  # alpha_bar_{T-1} = 0; static, so that it is known under jit
+    # alpha_bar_{T-1} = 0; static, so that it is known under jit
+    ends_in_noise: bool = dataclasses.field(metadata={"static": True})
 
     @property
     def num_timesteps(self) -> int:
@@ -171,6 +156,27 @@ def cosine_beta_schedule(
     return betas
 
 
+def sigmoid_beta_schedule(
+    num_timesteps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02
+) -> np.ndarray:
+    """Betas [T] whose alpha_bar is a sigmoid of t (Jabri et al. 2022).
+
+    It runs from -3 to 3 with temperature 1, the paper's choice. Betas are cut off at
+    0.999; beta_start and beta_end are not used.
+
+    Example:
+      >>> alpha_bar = np.cumprod(1 - sigmoid_beta_schedule(1000))
+      >>> f"{alpha_bar[499]:.4f}"
+      '0.5000'
+    """
+    check_num_timesteps(num_timesteps)
+    time = np.linspace(-3.0, 3.0, num_timesteps + 1, dtype=np.float64)
+    fall = 1 / (1 + np.exp(time))
+    signal = fall - fall[-1]  # 0 at the end; its scale cancels in the ratios
+    betas: np.ndarray = np.minimum(1 - signal[1:] / signal[:-1], 0.999)
+    return betas
+
+
 SCHEDULES: dict[str, Callable[[int, float, float], np.ndarray]] = {
     "linear": linear_beta_schedule,
     "quad": quad_beta_schedule,
@@ -179,6 +185,7 @@ SCHEDULES: dict[str, Callable[[int, float, float], np.ndarray]] = {
     "const": const_beta_schedule,
     "jsd": jsd_beta_schedule,
     "cosine": cosine_beta_schedule,
+    "sigmoid": sigmoid_beta_schedule,
 }
 
 

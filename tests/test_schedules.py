@@ -8,6 +8,7 @@ from ddpm_jax.schedules import SCHEDULES
 from ddpm_jax.schedules import linear_beta_schedule
 from ddpm_jax.schedules import make_schedule
 from ddpm_jax.schedules import warmup_beta_schedule
+from ddpm_jax.zero_snr import rescale_zero_snr
 
 BOUNDS = (1e-4, 0.02)
 
@@ -65,6 +66,39 @@ def test_cosine_alpha_bar_is_a_squared_cosine_until_the_cut() -> None:
     angle = (np.arange(1001) / 1000 + 0.008) / 1.008 * np.pi / 2
     exact = np.cos(angle) ** 2 / np.cos(angle[0]) ** 2
     np.testing.assert_allclose(alpha_bar[:-1], exact[1:-1], rtol=1e-5)
+
+
+def test_sigmoid_alpha_bar_is_a_sigmoid_until_the_cut() -> None:
+    alpha_bar = make_schedule(SCHEDULES["sigmoid"](1000, *BOUNDS)).alphas_cumprod
+    fall = 0.5 * (1 - np.tanh((np.arange(1001) / 1000 - 0.5) * 3))
+    exact = (fall - fall[-1]) / (fall[0] - fall[-1])
+    np.testing.assert_allclose(alpha_bar[:-1], exact[1:-1], rtol=1e-5)
+    # The curve is the same turned about its middle.
+    np.testing.assert_allclose(alpha_bar[:-1] + alpha_bar[-2::-1], 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("num_timesteps", [2, 10, 1000])
+def test_a_rescaled_schedule_ends_in_noise_and_keeps_its_start_and_shape(
+    name: str, num_timesteps: int
+) -> None:
+    betas = SCHEDULES[name](num_timesteps, *BOUNDS)
+    rescaled = rescale_zero_snr(betas)
+    assert ((rescaled > 0) & (rescaled <= 1)).all() and rescaled[-1] == 1
+    schedule = make_schedule(rescaled)
+    assert schedule.ends_in_noise and float(schedule.alphas_cumprod[-1]) == 0
+    before, after = (np.sqrt(np.cumprod(1 - b)) for b in (betas, rescaled))
+    assert after[0] == before[0]
+    # sqrt(alpha_bar) is a straight line of what it was.
+    line = before[0] * (before - before[-1]) / (before[0] - before[-1])
+    np.testing.assert_allclose(after, line, rtol=1e-9, atol=1e-12)
+
+
+def test_what_ends_in_noise_is_rescaled_to_itself_and_one_step_is_refused() -> None:
+    betas = SCHEDULES["jsd"](50, *BOUNDS)
+    np.testing.assert_allclose(rescale_zero_snr(betas), betas, rtol=1e-12)
+    with pytest.raises(ValueError, match="1 step can't be rescaled; give at least 2"):
+        rescale_zero_snr(np.array([0.1]))
 
 
 def test_warmup_rises_for_its_fraction_and_stays() -> None:
