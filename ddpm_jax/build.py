@@ -18,6 +18,7 @@ from ddpm_jax.images import to_model_range
 from ddpm_jax.images import to_uint8
 from ddpm_jax.prediction import model_functions
 from ddpm_jax.prediction import training_loss
+from ddpm_jax.reverse import LEARNED
 from ddpm_jax.reverse import ModelFn
 from ddpm_jax.samplers.ddpm import Frames
 from ddpm_jax.samplers.ddpm import ddpm_sample
@@ -57,7 +58,7 @@ def build(config: Config) -> Parts:
         )
     shape = (*config.data.image_size, config.data.channels)
     objective = config.objective
-    model = make_model(config.model, shape, objective.variance == "learned")
+    model = make_model(config.model, shape, objective.variance in LEARNED)
     schedule = schedule_of(config)
     network = partial(apply_network, model, config.model.precision)
     return Parts(
@@ -147,6 +148,7 @@ def network_loss(
         prediction=objective.prediction,
         loss=objective.loss,
         variance=objective.variance,
+        weight=objective.loss_weight,
     )
 
 

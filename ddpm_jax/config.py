@@ -19,6 +19,7 @@ from pydantic import Field
 from ddpm_jax.schedules import SCHEDULES
 from ddpm_jax.schedules import Schedule
 from ddpm_jax.schedules import make_schedule
+from ddpm_jax.zero_snr import rescale_zero_snr
 
 STRICT = pydantic.ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -37,7 +38,7 @@ class Process:
     __pydantic_config__: ClassVar[pydantic.ConfigDict] = STRICT
 
     schedule: Literal[
-        "linear", "quad", "warmup10", "warmup50", "const", "jsd", "cosine"
+        "linear", "quad", "warmup10", "warmup50", "const", "jsd", "cosine", "sigmoid"
     ] = "linear"
     """How the betas run from beta_start to beta_end."""
     num_timesteps: Count = 1000
@@ -46,6 +47,8 @@ class Process:
     """The first beta."""
     beta_end: Positive = 0.02
     """The last beta."""
+    rescale_zero_snr: bool = False
+    """Rescale the betas so that the last step ends in pure noise; not for eps."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,12 +57,16 @@ class Objective:
 
     __pydantic_config__: ClassVar[pydantic.ConfigDict] = STRICT
 
-    prediction: Literal["eps", "x_0", "posterior_mean"] = "eps"
+    prediction: Literal["eps", "x_0", "posterior_mean", "v"] = "eps"
     """What the network predicts."""
-    loss: Literal["simple", "vlb"] = "simple"
-    """Squared error, or the variational bound."""
-    variance: Literal["fixed_large", "fixed_small", "learned"] = "fixed_large"
+    loss: Literal["simple", "vlb", "hybrid"] = "simple"
+    """Squared error, the variational bound, or the first and a little of the second."""
+    variance: Literal["fixed_large", "fixed_small", "learned", "learned_range"] = (
+        "fixed_large"
+    )
     """Variance of the reverse steps: beta, the posterior's, or the network's."""
+    loss_weight: Literal["none", "min_snr", "p2"] = "none"
+    """Weight of the squared error at each t."""
     clip_x0: bool = True
     """Clip the predicted x_0 to [-1, 1] while sampling."""
 
@@ -186,6 +193,8 @@ def schedule_of(config: Config) -> Schedule:
     betas = SCHEDULES[process.schedule](
         process.num_timesteps, process.beta_start, process.beta_end
     )
+    if process.rescale_zero_snr:
+        betas = rescale_zero_snr(betas)
     return make_schedule(betas)
 
 
@@ -203,8 +212,8 @@ def describe(config: Config) -> str:
     """The config in a few lines, one for each section.
 
     Example:
-      >>> print(describe(Config()).splitlines()[0])
-      process: schedule=linear num_timesteps=1000 beta_start=0.0001 beta_end=0.02
+      >>> print(describe(Config()).splitlines()[0][:60])
+      process: schedule=linear num_timesteps=1000 beta_start=0.000
     """
     return "\n".join(
         f"{section}: " + " ".join(f"{name}={value}" for name, value in fields.items())

@@ -5,8 +5,12 @@ The forward process adds noise, q(x_t | x_0) = N(sqrt(alpha_bar_t) x_0,
 
     x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) eps.
 
-Given x_t, each of x_0, eps and the posterior mean determines the others; the functions
-below convert. Arrays are [B, ...]; t is [B] int in 0..T-1.
+Given x_t, each of x_0, eps, the posterior mean and the velocity
+
+    v = sqrt(alpha_bar_t) eps - sqrt(1 - alpha_bar_t) x_0
+
+(Salimans and Ho 2022) determines the others; the functions below convert. Arrays are
+[B, ...]; t is [B] int in 0..T-1.
 """
 
 import jax
@@ -136,3 +140,50 @@ def predict_x0_from_mean(
     """
     coefficient = at(schedule.posterior_mean_x_0, t, x_t)
     return (mean - at(schedule.posterior_mean_x_t, t, x_t) * x_t) / coefficient
+
+
+def predict_v(
+    schedule: Schedule, x_0: jax.Array, t: jax.Array, eps: jax.Array
+) -> jax.Array:
+    """The velocity of x_0 and eps: Sec. 4 of Salimans and Ho (2022).
+
+    With alpha_bar_t = cos^2 a it is dx_t / da; where alpha_bar_t = 0 it is -x_0.
+
+    Example:
+      >>> from ddpm_jax.schedules import jsd_beta_schedule, make_schedule
+      >>> schedule = make_schedule(jsd_beta_schedule(4))
+      >>> x_0, eps = jnp.full((1, 2), 0.5), jnp.ones((1, 2))
+      >>> predict_v(schedule, x_0, jnp.array([3]), eps).tolist()
+      [[-0.5, -0.5]]
+    """
+    signal = at(schedule.sqrt_alphas_cumprod, t, x_0)
+    noise = at(schedule.sqrt_one_minus_alphas_cumprod, t, x_0)
+    return signal * eps - noise * x_0
+
+
+def predict_x0_from_v(
+    schedule: Schedule, x_t: jax.Array, t: jax.Array, v: jax.Array
+) -> jax.Array:
+    """The x_0 that x_t and the velocity determine: App. D of Salimans and Ho (2022).
+
+    It divides by nothing, so that it is defined at every t.
+
+    Example:
+      >>> from ddpm_jax.schedules import jsd_beta_schedule, make_schedule
+      >>> schedule = make_schedule(jsd_beta_schedule(4))
+      >>> x_t, v = jnp.ones((1, 2)), jnp.full((1, 2), -0.5)
+      >>> predict_x0_from_v(schedule, x_t, jnp.array([3]), v).tolist()
+      [[0.5, 0.5]]
+    """
+    signal = at(schedule.sqrt_alphas_cumprod, t, x_t)
+    noise = at(schedule.sqrt_one_minus_alphas_cumprod, t, x_t)
+    return signal * x_t - noise * v
+
+
+def predict_eps_from_v(
+    schedule: Schedule, x_t: jax.Array, t: jax.Array, v: jax.Array
+) -> jax.Array:
+    """The noise that x_t and the velocity determine; defined at every t."""
+    signal = at(schedule.sqrt_alphas_cumprod, t, x_t)
+    noise = at(schedule.sqrt_one_minus_alphas_cumprod, t, x_t)
+    return noise * x_t + signal * v

@@ -1,13 +1,13 @@
 """The training objectives of Ho et al. (2020), Sec. 3 and Table 2; each returns [B].
 
 All draw, for image i, t uniform in 0..T-1 and unit noise from keys[i], and form x_t by
-Eq. 4. `simple_loss` (Eq. 14), `x0_loss` and `mean_loss` are squared errors of what the
-network predicts; `vlb_loss` is the term L_t of the variational bound (Eq. 5) in bits
-per dimension, for the one t that was drawn: its expectation is L / T, without the
-constant L_T.
+Eq. 4. `simple_loss` (Eq. 14), `x0_loss`, `v_loss` and `mean_loss` are squared errors of
+what the network predicts; `vlb_loss` is the term L_t of the variational bound (Eq. 5)
+in bits per dimension, for the one t that was drawn: its expectation is L / T, without
+the constant L_T.
 
-keys is [B], or one key for images 0..B-1; x_0 is [B, ...] in [-1, 1]. Squared errors
-are means over an image's dimensions.
+keys is [B], or one key for images 0..B-1; x_0 is [B, ...] in [-1, 1]; t [B] may be
+given. Squared errors are means over an image's dimensions.
 """
 
 import jax
@@ -16,6 +16,7 @@ from jax.scipy.special import log_ndtr
 
 from ddpm_jax import keys as per_image
 from ddpm_jax.diffusion import at
+from ddpm_jax.diffusion import predict_v
 from ddpm_jax.diffusion import q_posterior
 from ddpm_jax.diffusion import q_sample
 from ddpm_jax.reverse import ModelFn
@@ -32,6 +33,7 @@ def simple_loss(
     *,
     eps_fn: ModelFn,
     schedule: Schedule,
+    t: jax.Array | None = None,
 ) -> jax.Array:
     """L_simple [B]: squared error of the noise, Eq. 14 of Ho et al. (2020).
 
@@ -43,7 +45,7 @@ def simple_loss(
       >>> loss.shape, bool(abs(loss.mean() - 1) < 0.3)
       ((4,), True)
     """
-    t, eps, x_t = noisy(keys, x_0, schedule)
+    t, eps, x_t = noisy(keys, x_0, schedule, t)
     return mean_flat((eps - eps_fn(params, x_t, t)) ** 2)
 
 
@@ -54,6 +56,7 @@ def x0_loss(
     *,
     x0_fn: ModelFn,
     schedule: Schedule,
+    t: jax.Array | None = None,
 ) -> jax.Array:
     """Squared error [B] of a predicted x_0: Sec. 3.2 of Ho et al. (2020).
 
@@ -64,8 +67,22 @@ def x0_loss(
       ...         schedule=make_schedule(linear_beta_schedule(1000))).tolist()
       [1.0, 1.0]
     """
-    t, _, x_t = noisy(keys, x_0, schedule)
+    t, _, x_t = noisy(keys, x_0, schedule, t)
     return mean_flat((x_0 - x0_fn(params, x_t, t)) ** 2)
+
+
+def v_loss(
+    params: object,
+    keys: jax.Array,
+    x_0: jax.Array,
+    *,
+    v_fn: ModelFn,
+    schedule: Schedule,
+    t: jax.Array | None = None,
+) -> jax.Array:
+    """Squared error [B] of a predicted velocity: Sec. 4 of Salimans and Ho (2022)."""
+    t, eps, x_t = noisy(keys, x_0, schedule, t)
+    return mean_flat((predict_v(schedule, x_0, t, eps) - v_fn(params, x_t, t)) ** 2)
 
 
 def mean_loss(
@@ -75,9 +92,10 @@ def mean_loss(
     *,
     mean_fn: ModelFn,
     schedule: Schedule,
+    t: jax.Array | None = None,
 ) -> jax.Array:
     """Squared error [B] of a predicted posterior mean: Eq. 8 without its weight."""
-    t, _, x_t = noisy(keys, x_0, schedule)
+    t, _, x_t = noisy(keys, x_0, schedule, t)
     mean, _ = q_posterior(schedule, x_0, x_t, t)
     return mean_flat((mean - mean_fn(params, x_t, t)) ** 2)
 
@@ -91,6 +109,7 @@ def vlb_loss(
     eps_fn: ModelFn | None = None,
     x0_fn: ModelFn | None = None,
     variance: Variance = "fixed_large",
+    t: jax.Array | None = None,
 ) -> jax.Array:
     """L_t [B] of the variational bound at one random t, in bits/dim: Eq. 5.
 
@@ -105,7 +124,7 @@ def vlb_loss(
       >>> loss.round(4).tolist()
       [0.0, 0.0]
     """
-    t, _, x_t = noisy(keys, x_0, schedule)
+    t, _, x_t = noisy(keys, x_0, schedule, t)
     step = reverse_step(
         params,
         x_t,
@@ -184,14 +203,19 @@ def discretised_log_likelihood(
 
 
 def noisy(
-    keys: jax.Array, x_0: jax.Array, schedule: Schedule
+    keys: jax.Array, x_0: jax.Array, schedule: Schedule, t: jax.Array | None = None
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Draws t [B] and eps [B, ...] from keys, and returns t, eps and x_t: Eq. 4."""
+    """Draws eps [B, ...], and t [B] if none is given: t, eps and x_t of Eq. 4."""
     keys = per_image.one_each(keys, x_0.shape[0])
-    t_keys, eps_keys = per_image.fold_in(keys, 0), per_image.fold_in(keys, 1)
-    t = per_image.randint(t_keys, schedule.num_timesteps)
-    eps = per_image.normal(eps_keys, x_0.shape[1:])
+    if t is None:
+        t = uniform_t(keys, schedule)
+    eps = per_image.normal(per_image.fold_in(keys, 1), x_0.shape[1:])
     return t, eps, q_sample(schedule, x_0, t, eps)
+
+
+def uniform_t(keys: jax.Array, schedule: Schedule) -> jax.Array:
+    """Draws t [B], uniform in 0..T-1, as `noisy` does where none is given."""
+    return per_image.randint(per_image.fold_in(keys, 0), schedule.num_timesteps)
 
 
 def mean_flat(x: jax.Array) -> jax.Array:

@@ -8,6 +8,7 @@ form, may be given in its place: it predicts x_0, which is also defined where
 alpha_bar_t = 0. The variance is a name, "fixed_large" or "fixed_small", or a function
 `(params, x_t, t) -> log variance [B, ...]`. With "learned" the model returns both, on
 2C channels, the log variance last: one call, so that it runs once, backwards as well.
+With "learned_range" what is last says where between beta~ and beta the variance lies.
 """
 
 from collections.abc import Callable
@@ -25,12 +26,15 @@ ModelFn = Callable[[object, jax.Array, jax.Array], jax.Array]
 """(params, x_t [B, ...], t [B]) -> [B, ...]: noise, x_0 or a log variance."""
 
 Variance = str | ModelFn
-"""A name in VARIANCES, "learned", or a function that returns the log variance."""
+"""A name in VARIANCES or LEARNED, or a function that returns the log variance."""
 
 VARIANCES = {
     "fixed_large": lambda schedule: schedule.log_variance_large,  # sigma^2 = beta
     "fixed_small": lambda schedule: schedule.log_variance_small,  # sigma^2 = beta~
 }
+
+LEARNED = ("learned", "learned_range")
+"""The variances that a model of 2C channels returns beside its prediction."""
 
 
 class ReverseStep(NamedTuple):
@@ -73,8 +77,10 @@ def reverse_step(
     model = eps_fn or x0_fn
     assert model is not None
     answer = model(params, x_t, t)
-    if variance == "learned":
+    if variance in LEARNED:
         answer, log_variance = jnp.split(answer, 2, axis=-1)
+        if variance == "learned_range":
+            log_variance = log_variance_in_range(schedule, t, log_variance)
     elif callable(variance):
         log_variance = variance(params, x_t, t)
     else:
@@ -86,14 +92,38 @@ def reverse_step(
     return ReverseStep(mean, log_variance, x_0)
 
 
+def log_variance_in_range(
+    schedule: Schedule, t: jax.Array, position: jax.Array
+) -> jax.Array:
+    """The log variance [B, ...] from log beta~ (-1) to log beta (1): an interpolation.
+
+    Eq. 15 of Nichol and Dhariwal (2021), whose v in 0..1 is (position + 1) / 2. Nothing
+    keeps position within -1..1.
+
+    Example:
+      >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
+      >>> schedule = make_schedule(linear_beta_schedule(1000))
+      >>> t, position = jnp.array([1, 1]), jnp.array([[-1.0], [1.0]])
+      >>> print(log_variance_in_range(schedule, t, position).round(3))
+      [[-9.817]
+       [-9.029]]
+    """
+    small = at(schedule.log_variance_small, t, position)
+    # Not log_variance_large, which at t = 0 is beta~ itself and would leave no range.
+    large = jnp.log(at(schedule.betas, t, position))
+    share = (position + 1) / 2
+    return share * large + (1 - share) * small
+
+
 def fixed_log_variance(
     schedule: Schedule, x_t: jax.Array, t: jax.Array, variance: str
 ) -> jax.Array:
     """The log variance [B, 1, ...] of a name: Sec. 3.2 of Ho et al. (2020)."""
     if variance not in VARIANCES:
         raise ValueError(
-            f"variance is {variance!r}; it must be one of {', '.join(VARIANCES)}, "
-            "learned, or a function (params, x_t, t) -> log variance"
+            f"variance is {variance!r}; it must be one of "
+            f"{', '.join((*VARIANCES, *LEARNED))}, or a function (params, x_t, t) -> "
+            "log variance"
         )
     return at(VARIANCES[variance](schedule), t, x_t)
 
@@ -107,6 +137,6 @@ def check_model(
     if eps_fn is not None and schedule.ends_in_noise:
         raise ValueError(
             "this schedule ends at alpha_bar = 0, where x_t is pure noise and no eps "
-            "tells what x_0 was; use a model that predicts x_0 (x0_fn), or a schedule "
-            "that keeps some signal, such as linear"
+            "tells what x_0 was; use a model that predicts x_0 (x0_fn) or v, or a "
+            "schedule that keeps some signal, such as linear"
         )

@@ -57,7 +57,9 @@ def from_json(text: str) -> Config:
     except pydantic.ValidationError as error:
         raise ValueError(_sentence(error)) from None
     objective = checked.objective
-    check_objective(objective.prediction, objective.loss, objective.variance)
+    check_objective(
+        objective.prediction, objective.loss, objective.variance, objective.loss_weight
+    )
     schedule = schedule_of(checked)
     if objective.prediction == "eps":
         check_model(schedule, lambda params, x_t, t: x_t, None)

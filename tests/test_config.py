@@ -18,10 +18,13 @@ from ddpm_jax.config import Train
 from ddpm_jax.config import describe
 from ddpm_jax.config import differences
 from ddpm_jax.config import flatten
+from ddpm_jax.config import schedule_of
 from ddpm_jax.config import to_json
 from ddpm_jax.data.fit import FITS
+from ddpm_jax.loss_weights import LOSS_WEIGHTS
 from ddpm_jax.prediction import LOSSES
 from ddpm_jax.prediction import PREDICTIONS
+from ddpm_jax.reverse import LEARNED
 from ddpm_jax.reverse import VARIANCES
 from ddpm_jax.schedules import SCHEDULES
 from ddpm_jax.validation import from_dict
@@ -76,8 +79,21 @@ def test_other_differs_from_the_defaults_in_every_section() -> None:
         (Config(process=Process(num_timesteps=0)), "process.num_timesteps is 0"),
         (Config(process=Process(beta_end=2.0)), "every beta must have 0 < beta <= 1"),
         (Config(process=Process("jsd")), "this schedule ends at alpha_bar = 0"),
+        (
+            Config(process=Process(rescale_zero_snr=True)),
+            "this schedule ends at alpha_bar = 0",
+        ),
+        (
+            Config(process=Process("const", 1, rescale_zero_snr=True)),
+            "a schedule of 1 step can't be rescaled",
+        ),
         (Config(objective=Objective("noise")), "objective.prediction is 'noise'"),
         (Config(objective=Objective(variance="learned")), "use loss 'vlb'"),
+        (Config(objective=Objective(loss="hybrid")), "use variance 'learned_range'"),
+        (
+            Config(objective=Objective(loss="vlb", loss_weight="p2")),
+            "use loss_weight 'none'",
+        ),
         (
             Config(train=Train(steps=10, warmup_steps=10, decay="cosine")),
             "the warm-up must end first",
@@ -106,9 +122,16 @@ def test_a_wrong_value_is_answered_by_one_sentence(
     assert "\n" not in said and "pydantic" not in said
 
 
-def test_what_ends_without_signal_may_be_trained_to_predict_x_0() -> None:
-    config = Config(process=Process("jsd"), objective=Objective("x_0"))
+@pytest.mark.parametrize("prediction", ["x_0", "v", "posterior_mean"])
+@pytest.mark.parametrize(
+    "process", [Process("jsd"), Process("cosine", rescale_zero_snr=True)]
+)
+def test_what_ends_without_signal_may_be_trained_to_predict_another_than_eps(
+    process: Process, prediction: str
+) -> None:
+    config = Config(process=process, objective=Objective(prediction))
     assert validate(config) == config
+    assert schedule_of(config).ends_in_noise
 
 
 @pytest.mark.parametrize(
@@ -132,7 +155,8 @@ def test_what_is_not_json_of_a_config_is_refused(text: str, sentence: str) -> No
         (Process, "schedule", SCHEDULES),
         (Objective, "prediction", PREDICTIONS),
         (Objective, "loss", LOSSES),
-        (Objective, "variance", (*VARIANCES, "learned")),
+        (Objective, "variance", (*VARIANCES, *LEARNED)),
+        (Objective, "loss_weight", LOSS_WEIGHTS),
         (Data, "fit", FITS),
     ],
 )

@@ -7,8 +7,11 @@ import oracles
 import pytest
 
 from ddpm_jax.diffusion import predict_eps
+from ddpm_jax.diffusion import predict_eps_from_v
+from ddpm_jax.diffusion import predict_v
 from ddpm_jax.diffusion import predict_x0
 from ddpm_jax.diffusion import predict_x0_from_mean
+from ddpm_jax.diffusion import predict_x0_from_v
 from ddpm_jax.diffusion import q_posterior
 from ddpm_jax.diffusion import q_sample
 from ddpm_jax.schedules import SCHEDULES
@@ -70,6 +73,35 @@ def test_eps_and_x0_and_the_posterior_mean_determine_each_other() -> None:
     np.testing.assert_allclose(
         predict_x0_from_mean(SCHEDULE, x_t, STEPS, mean), x_0, atol=2e-3
     )
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_x_t_and_v_tell_x_0_and_eps_at_every_t_even_where_alpha_bar_is_zero(
+    name: str,
+) -> None:
+    schedule = make_schedule(SCHEDULES[name](T, 1e-4, 0.02))
+    x_0, eps = images(0), images(1)
+    x_t = q_sample(schedule, x_0, STEPS, eps)
+    v = predict_v(schedule, x_0, STEPS, eps)
+    got = predict_x0_from_v(schedule, x_t, STEPS, v)
+    np.testing.assert_allclose(got, x_0, atol=1e-6)
+    got = predict_eps_from_v(schedule, x_t, STEPS, v)
+    np.testing.assert_allclose(got, eps, atol=1e-6)
+
+
+def test_v_is_the_derivative_of_x_t_by_the_angle() -> None:
+    x_0, eps = images(0), images(1)
+    angle = jnp.arctan2(
+        SCHEDULE.sqrt_one_minus_alphas_cumprod, SCHEDULE.sqrt_alphas_cumprod
+    )[STEPS].reshape(-1, 1, 1, 1)
+
+    def x_at(angle: jax.Array) -> jax.Array:
+        return jnp.cos(angle) * x_0 + jnp.sin(angle) * eps
+
+    ones = jnp.ones_like(angle)
+    _, derivative = jax.jvp(x_at, (angle,), (ones,))
+    v = predict_v(SCHEDULE, x_0, STEPS, eps)
+    np.testing.assert_allclose(v, derivative, atol=1e-6)
 
 
 def test_no_x_0_is_made_up_where_alpha_bar_is_zero() -> None:

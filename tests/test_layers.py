@@ -14,12 +14,14 @@ MATHEMATICS = {
     "diffusion",
     "guidance",
     "keys",
+    "loss_weights",
     "losses",
     "reverse",
     "samplers",
     "schedules",
     "spacings",
     "time_grids",
+    "zero_snr",
 }
 MAY_IMPORT = {"ddpm_jax", "jax", "numpy"}
 SOLE_USERS = {

@@ -1,5 +1,7 @@
 """The objectives, against closed forms and a slow transcription of the paper."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,12 +9,14 @@ import oracles
 import pytest
 
 from ddpm_jax import keys as per_image
+from ddpm_jax.diffusion import predict_v
 from ddpm_jax.diffusion import q_posterior
 from ddpm_jax.diffusion import q_sample
 from ddpm_jax.losses import discretised_log_likelihood
 from ddpm_jax.losses import mean_loss
 from ddpm_jax.losses import noisy
 from ddpm_jax.losses import simple_loss
+from ddpm_jax.losses import v_loss
 from ddpm_jax.losses import vlb_loss
 from ddpm_jax.losses import vlb_term
 from ddpm_jax.losses import x0_loss
@@ -34,6 +38,10 @@ def zeros(params: object, x_t: jax.Array, t: jax.Array) -> jax.Array:
     return jnp.zeros_like(x_t)
 
 
+def halved(params: object, x_t: jax.Array, t: jax.Array) -> jax.Array:
+    return 0.5 * x_t
+
+
 def test_t_is_uniform_and_eps_is_unit_noise_of_the_image_alone() -> None:
     count = 4096
     t, eps, x_t = noisy(KEY, jnp.zeros((count, 4)), SCHEDULE)
@@ -44,6 +52,25 @@ def test_t_is_uniform_and_eps_is_unit_noise_of_the_image_alone() -> None:
     np.testing.assert_allclose(x_t, q_sample(SCHEDULE, 0 * eps, t, eps))
     later = noisy(per_image.image_keys(KEY, 2, start=5), jnp.zeros((2, 4)), SCHEDULE)
     np.testing.assert_array_equal(later[1], eps[5:7])
+
+
+def test_a_given_t_takes_the_place_of_the_drawn_one_and_leaves_the_noise() -> None:
+    x_0, steps = pixels(3), jnp.array([0, 500, 999])
+    t, eps, x_t = noisy(KEY, x_0, SCHEDULE, steps)
+    drawn, same_eps, _ = noisy(KEY, x_0, SCHEDULE)
+    np.testing.assert_array_equal(t, steps)
+    np.testing.assert_array_equal(eps, same_eps)
+    np.testing.assert_array_equal(x_t, q_sample(SCHEDULE, x_0, steps, eps))
+    for loss, name in (
+        (simple_loss, "eps_fn"),
+        (x0_loss, "x0_fn"),
+        (mean_loss, "mean_fn"),
+        (v_loss, "v_fn"),
+        (vlb_loss, "x0_fn"),
+    ):
+        whole = partial(loss, {}, KEY, x_0, schedule=SCHEDULE, **{name: halved})
+        np.testing.assert_array_equal(whole(t=drawn), whole())
+        assert (whole(t=steps) != whole()).all()
 
 
 @pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (0.5, 0.1)])
@@ -70,8 +97,10 @@ def test_the_squared_errors_are_of_what_the_network_predicts() -> None:
             simple_loss({}, KEY, x_0, eps_fn=zeros, schedule=SCHEDULE),
             x0_loss({}, KEY, x_0, x0_fn=zeros, schedule=SCHEDULE),
             mean_loss({}, KEY, x_0, mean_fn=zeros, schedule=SCHEDULE),
+            v_loss({}, KEY, x_0, v_fn=zeros, schedule=SCHEDULE),
         )
-    for loss, target in zip(losses, (eps, x_0, mean), strict=True):
+    v = predict_v(SCHEDULE, x_0, t, eps)
+    for loss, target in zip(losses, (eps, x_0, mean, v), strict=True):
         np.testing.assert_allclose(loss, (target**2).mean((1, 2, 3)), rtol=1e-6)
 
 

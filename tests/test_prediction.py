@@ -1,4 +1,4 @@
-"""Three ways to say what a network knows, one process: Table 2 of Ho et al. (2020)."""
+"""Four ways to say what a network knows, one process: Table 2 of Ho et al. (2020)."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,6 +10,7 @@ import pytest
 from oracles import gaussian_eps
 
 from ddpm_jax.diffusion import at
+from ddpm_jax.diffusion import predict_v
 from ddpm_jax.diffusion import predict_x0
 from ddpm_jax.diffusion import q_posterior
 from ddpm_jax.losses import vlb_loss
@@ -18,6 +19,7 @@ from ddpm_jax.prediction import PREDICTIONS
 from ddpm_jax.prediction import check_objective
 from ddpm_jax.prediction import model_functions
 from ddpm_jax.prediction import training_loss
+from ddpm_jax.reverse import LEARNED
 from ddpm_jax.reverse import ModelFn
 from ddpm_jax.samplers.ddpm import ddpm_sample
 from ddpm_jax.schedules import linear_beta_schedule
@@ -38,7 +40,8 @@ def in_words_of(prediction: str, eps_fn: ModelFn) -> ModelFn:
         eps = eps_fn(params, x_t, t)
         x_0 = predict_x0(SCHEDULE, x_t, t, eps)
         mean, _ = q_posterior(SCHEDULE, x_0, x_t, t)
-        return {"eps": eps, "x_0": x_0, "posterior_mean": mean}[prediction]
+        v = predict_v(SCHEDULE, x_0, t, eps)
+        return {"eps": eps, "x_0": x_0, "posterior_mean": mean, "v": v}[prediction]
 
     return network
 
@@ -90,7 +93,7 @@ def test_the_same_function_in_other_words_gives_the_same_chain_and_bound(
 
 def test_words_taken_for_others_give_another_chain() -> None:
     truth = chain(in_words_of("eps", EPS), "eps", "fixed_large")
-    for prediction in ("x_0", "posterior_mean"):
+    for prediction in ("x_0", "posterior_mean", "v"):
         taken_for = chain(in_words_of("eps", EPS), prediction, "fixed_large")
         assert abs(taken_for - truth).max() > 0.1
 
@@ -141,9 +144,11 @@ def test_the_squared_error_is_that_of_the_words_the_network_uses(
         np.testing.assert_allclose(loss, np.full(3, shift**2), atol=1e-6)
 
 
-def operations(prediction: str, variance: str, backwards: bool) -> float:
+def operations(
+    prediction: str, variance: str, backwards: bool, loss: str = "vlb"
+) -> float:
     """Floating-point operations of a chain, or of a gradient of the bound."""
-    outputs = 8 if variance == "learned" else 4
+    outputs = 8 if variance in LEARNED else 4
 
     def network(params: jax.Array, x_t: jax.Array, t: jax.Array) -> jax.Array:
         # What does not depend on x_t leaves the loop of a chain, as weights do that
@@ -152,7 +157,7 @@ def operations(prediction: str, variance: str, backwards: bool) -> float:
         return (jnp.tanh(jnp.tanh(x_t @ params) @ square) @ square)[..., :outputs]
 
     def bound(params: jax.Array, key: jax.Array) -> jax.Array:
-        names = {"prediction": prediction, "loss": "vlb", "variance": variance}
+        names = {"prediction": prediction, "loss": loss, "variance": variance}
         terms = training_loss(
             params, key, jnp.zeros(shape), network=network, schedule=SCHEDULE, **names
         )
@@ -176,7 +181,10 @@ def test_a_network_that_learns_the_variance_runs_once_forwards_and_backwards(
 ) -> None:
     learned = operations(prediction, "learned", backwards)
     # A second call makes it 1.67 backwards, and 2 forwards.
-    assert learned < 1.3 * operations(prediction, "fixed_large", backwards)
+    fixed = operations(prediction, "fixed_large", backwards)
+    assert learned < 1.3 * fixed
+    if backwards:
+        assert operations(prediction, "learned_range", True, "hybrid") < 1.3 * fixed
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
@@ -191,7 +199,7 @@ def test_a_learned_variance_without_the_bound_is_refused(prediction: str) -> Non
     [
         (("noise", "simple", "fixed_large"), "prediction is 'noise'.* eps, x_0, post"),
         (("eps", "mse", "fixed_large"), f"loss is 'mse'.* {', '.join(LOSSES)}"),
-        (("eps", "vlb", "large"), "variance is 'large'.* fixed_large, fixed_small, le"),
+        (("eps", "vlb", "large"), "variance is 'large'.* fixed_small, learned, learn"),
     ],
 )
 def test_an_unknown_name_is_answered_by_the_known_ones(
