@@ -24,6 +24,10 @@ from ddpm_jax.samplers.ddpm import Frames
 from ddpm_jax.samplers.ddpm import ddpm_sample
 from ddpm_jax.samplers.ddpm import ddpm_sample_frames
 from ddpm_jax.schedules import Schedule
+from ddpm_jax.timesteps import T_SAMPLINGS
+from ddpm_jax.timesteps import Drawn
+from ddpm_jax.timesteps import History
+from ddpm_jax.timesteps import empty_history
 from ddpm_jax.unet import UNet
 from ddpm_jax.unet import check_shape
 
@@ -36,7 +40,9 @@ class Parts(NamedTuple):
     schedule: Schedule
     network: ModelFn  # (params, x_t, t) -> [B, H, W, C], or 2C if variance is learned
     sampler: dict[str, Any]  # eps_fn or x0_fn, variance and clip_x0, for ddpm_sample
-    loss_fn: Callable[..., jax.Array]  # (params, keys, x_0, dropout_keys=None) -> [B]
+    loss_fn: Callable[..., jax.Array]  # (params, keys, x_0, dropout_keys, t) -> [B]
+    draw_t: Callable[..., Drawn] | None  # for train_step; None: loss_fn draws t
+    history: History | None  # of a TrainState before step 0
 
 
 def build(config: Config) -> Parts:
@@ -61,6 +67,8 @@ def build(config: Config) -> Parts:
     model = make_model(config.model, shape, objective.variance in LEARNED)
     schedule = schedule_of(config)
     network = partial(apply_network, model, config.model.precision)
+    draw_t = T_SAMPLINGS[objective.t_sampling]
+    by_loss = objective.t_sampling == "importance"
     return Parts(
         model=model,
         shape=shape,
@@ -81,6 +89,8 @@ def build(config: Config) -> Parts:
             schedule=schedule,
             objective=objective,
         ),
+        draw_t=draw_t and partial(draw_t, num_timesteps=schedule.num_timesteps),
+        history=empty_history(schedule.num_timesteps) if by_loss else None,
     )
 
 
@@ -133,12 +143,16 @@ def network_loss(
     keys: jax.Array,
     x_0: jax.Array,
     dropout_keys: jax.Array | None = None,
+    t: jax.Array | None = None,
     *,
     network: Callable[..., jax.Array],
     schedule: Schedule,
     objective: Objective,
 ) -> jax.Array:
-    """The objective [B] of a network, with dropout where keys [B] are given."""
+    """The objective [B] of a network, with dropout where keys [B] are given.
+
+    t [B] is drawn uniformly from keys where it is not given.
+    """
     return training_loss(
         params,
         keys,
@@ -149,6 +163,7 @@ def network_loss(
         loss=objective.loss,
         variance=objective.variance,
         weight=objective.loss_weight,
+        t=t,
     )
 
 

@@ -67,6 +67,8 @@ class Objective:
     """Variance of the reverse steps: beta, the posterior's, or the network's."""
     loss_weight: Literal["none", "min_snr", "p2"] = "none"
     """Weight of the squared error at each t."""
+    t_sampling: Literal["uniform", "antithetic", "importance"] = "uniform"
+    """Which t a training step draws: alone, in pairs t and T - 1 - t, or by loss."""
     clip_x0: bool = True
     """Clip the predicted x_0 to [-1, 1] while sampling."""
 

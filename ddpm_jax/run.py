@@ -94,7 +94,7 @@ def initial_state(
     parts: Parts, optimiser: optax.GradientTransformation, key: jax.Array
 ) -> TrainState:
     """The state before step 0, of parameters drawn from a key."""
-    return init_state(init_params(parts, key), optimiser)
+    return init_state(init_params(parts, key), optimiser, parts.history)
 
 
 def step_of(
@@ -106,6 +106,7 @@ def step_of(
         train_step,
         loss_fn=parts.loss_fn,
         optimiser=optimiser,
+        draw_t=parts.draw_t,
         ema_decay=train.ema_decay,
         flip=config.data.flip,
         accumulate=train.accumulate,

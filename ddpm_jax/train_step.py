@@ -13,6 +13,9 @@ import optax
 
 from ddpm_jax import keys as per_image
 from ddpm_jax.images import to_model_range
+from ddpm_jax.timesteps import Drawn
+from ddpm_jax.timesteps import History
+from ddpm_jax.timesteps import remember
 
 
 class TrainState(NamedTuple):
@@ -23,14 +26,20 @@ class TrainState(NamedTuple):
     ema_params: optax.Params
     opt_state: optax.OptState
     bad_step: jax.Array  # int32, the first step with a non-finite update, or -1
+    history: History | None = None  # losses by t, where they decide how t is drawn
 
 
-LossFn = Callable[[optax.Params, jax.Array, jax.Array, jax.Array], jax.Array]
-"""(params, keys [B], x_0 [B, H, W, C], dropout_keys [B]) -> [B]."""
+LossFn = Callable[..., jax.Array]
+"""(params, keys [B], x_0 [B, H, W, C], dropout_keys [B]) -> [B]; with draw_t also t."""
+
+Examples = tuple[jax.Array, jax.Array, jax.Array, Drawn | None]
+"""What a LossFn takes after params, and t with its weight where it is given one."""
 
 
 def init_state(
-    params: optax.Params, optimiser: optax.GradientTransformation
+    params: optax.Params,
+    optimiser: optax.GradientTransformation,
+    history: History | None = None,
 ) -> TrainState:
     """The state before step 0. The EMA starts as a copy: Sec. B of Ho et al. (2020).
 
@@ -45,6 +54,7 @@ def init_state(
         ema_params=jax.tree.map(jnp.copy, params),
         opt_state=optimiser.init(params),
         bad_step=jnp.full((), -1, jnp.int32),
+        history=history,
     )
 
 
@@ -85,6 +95,7 @@ def train_step(
     *,
     loss_fn: LossFn,
     optimiser: optax.GradientTransformation,
+    draw_t: Callable[..., Drawn] | None = None,
     ema_decay: float = 0.9999,
     flip: bool = True,
     accumulate: int = 1,
@@ -95,23 +106,29 @@ def train_step(
     Under pmap, axis_name names the axis of devices, each of which holds a part of the
     batch. The gradients of `accumulate` parts of B are added up one after another, so
     that only a part's activations are in memory. An update that is not finite changes
-    nothing but step and bad_step. Returns the new state and the scalars loss,
-    grad_norm and bad_step.
+    nothing but step and bad_step. draw_t is one of T_SAMPLINGS with its T bound; with
+    None loss_fn draws t itself. Returns the new state and the scalars loss, grad_norm
+    and bad_step.
     """
     batch = images.shape[0]
     start = 0 if axis_name is None else jax.lax.axis_index(axis_name) * batch
-    keys = per_image.image_keys(jax.random.fold_in(key, state.step), batch, start)
+    key, index = jax.random.fold_in(key, state.step), start + jnp.arange(batch)
+    keys = per_image.fold_in_each(key, index)
     flip_keys, draw_keys, dropout_keys = (per_image.fold_in(keys, i) for i in range(3))
     x_0 = to_model_range(images)
     if flip:
         x_0 = random_flip(flip_keys, x_0)
-    examples = draw_keys, x_0, dropout_keys
-    loss, grads = loss_and_gradient(loss_fn, state.params, examples, accumulate)
+    drawn = None if draw_t is None else draw_t(key, index, history=state.history)
+    examples = draw_keys, x_0, dropout_keys, drawn
+    (loss, losses), grads = loss_and_gradient(
+        loss_fn, state.params, examples, accumulate
+    )
     if axis_name is not None:
         loss, grads = jax.lax.pmean((loss, grads), axis_name)
     grad_norm = optax.tree.norm(grads)
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
-    state = _update(state, grads, finite, optimiser, ema_decay)
+    history = _remember(state.history, drawn, losses, axis_name)
+    state = _update(state, grads, history, finite, optimiser, ema_decay)
     return state, {"loss": loss, "grad_norm": grad_norm, "bad_step": state.bad_step}
 
 
@@ -141,12 +158,12 @@ def train_steps(
 def loss_and_gradient(
     loss_fn: LossFn,
     params: optax.Params,
-    examples: tuple[jax.Array, jax.Array, jax.Array],
+    examples: Examples,
     accumulate: int,
-) -> tuple[jax.Array, optax.Updates]:
-    """The mean loss over examples, and its gradient; a part of them at a time.
+) -> tuple[tuple[jax.Array, jax.Array], optax.Updates]:
+    """((mean loss, losses [B]), gradient of the mean); a part of examples at a time.
 
-    examples are what loss_fn takes after params, [B, ...] each.
+    examples are [B, ...] each; the mean is weighted where t was drawn with a weight.
 
     Raises:
       ValueError: if B does not divide into `accumulate` parts.
@@ -155,29 +172,52 @@ def loss_and_gradient(
     if batch % accumulate:
         raise ValueError(f"{batch} images do not divide into {accumulate} parts")
 
-    def mean_loss(params: optax.Params, part: tuple[jax.Array, ...]) -> jax.Array:
-        return loss_fn(params, *part).mean()
+    def mean_loss(params: optax.Params, part: Examples) -> tuple[jax.Array, jax.Array]:
+        *arguments, drawn = part
+        if drawn is None:
+            losses = loss_fn(params, *arguments)
+            return losses.mean(), losses
+        losses = loss_fn(params, *arguments, t=drawn.t)
+        return (drawn.weight * losses).mean(), losses
 
-    value_and_grad = jax.value_and_grad(mean_loss)
+    value_and_grad = jax.value_and_grad(mean_loss, has_aux=True)
     if accumulate == 1:
         return value_and_grad(params, examples)
 
-    def add(total: optax.Updates, part: optax.Updates) -> tuple[optax.Updates, None]:
-        return jax.tree.map(jnp.add, total, value_and_grad(params, part)), None
+    def add(total: optax.Updates, part: Examples) -> tuple[optax.Updates, jax.Array]:
+        (loss, losses), grads = value_and_grad(params, part)
+        return jax.tree.map(jnp.add, total, (loss, grads)), losses
 
     parts = jax.tree.map(
         lambda x: x.reshape(accumulate, batch // accumulate, *x.shape[1:]), examples
     )
     zero = jnp.zeros(()), jax.tree.map(jnp.zeros_like, params)
     # XLA's CPU backend is 20 times slower at a gradient that stands in a loop.
-    total, _ = jax.lax.scan(add, zero, parts, unroll=jax.default_backend() == "cpu")
+    unroll = jax.default_backend() == "cpu"
+    total, losses = jax.lax.scan(add, zero, parts, unroll=unroll)
     loss, grads = jax.tree.map(lambda x: x / accumulate, total)
-    return loss, grads
+    return (loss, losses.reshape(batch)), grads
+
+
+def _remember(
+    history: History | None,
+    drawn: Drawn | None,
+    losses: jax.Array,
+    axis_name: str | None,
+) -> History | None:
+    """The history with the losses of all devices, in the order of their images."""
+    if history is None or drawn is None:
+        return history
+    found = drawn.t, losses
+    if axis_name is not None:
+        found = jax.lax.all_gather(found, axis_name, tiled=True)
+    return remember(history, *found)
 
 
 def _update(
     state: TrainState,
     grads: optax.Updates,
+    history: History | None,
     finite: jax.Array,
     optimiser: optax.GradientTransformation,
     ema_decay: float,
@@ -186,14 +226,14 @@ def _update(
     finite &= jnp.isfinite(optax.tree.norm(updates))
     params = optax.apply_updates(state.params, updates)
     ema_params = optax.incremental_update(params, state.ema_params, 1 - ema_decay)
-    new = (params, ema_params, opt_state)
-    old = (state.params, state.ema_params, state.opt_state)
-    params, ema_params, opt_state = jax.tree.map(
+    new = (params, ema_params, opt_state, history)
+    old = (state.params, state.ema_params, state.opt_state, state.history)
+    params, ema_params, opt_state, history = jax.tree.map(
         lambda after, before: jnp.where(finite, after, before), new, old
     )
     first_bad = (state.bad_step < 0) & ~finite
     bad_step = jnp.where(first_bad, state.step, state.bad_step)
-    return TrainState(state.step + 1, params, ema_params, opt_state, bad_step)
+    return TrainState(state.step + 1, params, ema_params, opt_state, bad_step, history)
 
 
 def random_flip(keys: jax.Array, images: jax.Array) -> jax.Array:

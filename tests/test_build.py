@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ddpm_jax import build as module
 from ddpm_jax import keys as per_image
 from ddpm_jax.build import Parts
 from ddpm_jax.build import build
@@ -27,6 +28,7 @@ from ddpm_jax.diffusion import predict_x0
 from ddpm_jax.images import to_model_range
 from ddpm_jax.reverse import ReverseStep
 from ddpm_jax.reverse import reverse_step
+from ddpm_jax.timesteps import T_SAMPLINGS
 
 # Parameters are nested dicts of arrays, which no static type describes.
 Tree = Any
@@ -117,6 +119,36 @@ def test_a_learned_variance_doubles_the_channels_that_leave_the_network() -> Non
     np.testing.assert_allclose(ours.log_variance, both[..., 3:], rtol=1e-5, atol=1e-5)
     x_0 = predict_x0(parts.schedule, X, T, both[..., :3])
     np.testing.assert_allclose(ours.x_0, x_0, rtol=1e-4, atol=1e-4)
+
+
+def test_every_name_of_the_objective_reaches_the_loss_and_so_does_t(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = {}
+    monkeypatch.setattr(
+        module, "training_loss", lambda *_, **names: given.update(names)
+    )
+    parts = parts_with(Objective("v", "hybrid", "learned_range", loss_weight="min_snr"))
+    parts.loss_fn({}, jax.random.key(0), X, t=T)
+    assert given.pop("network").func == parts.network.func
+    assert given.pop("schedule") is parts.schedule and given.pop("t") is T
+    assert given == {
+        "prediction": "v",
+        "loss": "hybrid",
+        "variance": "learned_range",
+        "weight": "min_snr",
+    }
+
+
+def test_a_history_is_kept_where_t_is_drawn_by_it_and_nowhere_else() -> None:
+    parts = {n: parts_with(Objective(t_sampling=n)) for n in T_SAMPLINGS}
+    assert parts["uniform"].draw_t is None
+    assert parts["uniform"].history is parts["antithetic"].history is None
+    history = parts["importance"].history
+    assert history.losses.shape == (6, 10)
+    for name in ("antithetic", "importance"):
+        t, _ = parts[name].draw_t(jax.random.key(0), jnp.arange(64), history=history)
+        assert set(t.tolist()) == set(range(6))
 
 
 def test_the_same_key_draws_the_same_parameters_and_another_does_not() -> None:

@@ -27,6 +27,7 @@ from ddpm_jax.prediction import PREDICTIONS
 from ddpm_jax.reverse import LEARNED
 from ddpm_jax.reverse import VARIANCES
 from ddpm_jax.schedules import SCHEDULES
+from ddpm_jax.timesteps import T_SAMPLINGS
 from ddpm_jax.validation import from_dict
 from ddpm_jax.validation import from_json
 from ddpm_jax.validation import load_config
@@ -157,6 +158,7 @@ def test_what_is_not_json_of_a_config_is_refused(text: str, sentence: str) -> No
         (Objective, "loss", LOSSES),
         (Objective, "variance", (*VARIANCES, *LEARNED)),
         (Objective, "loss_weight", LOSS_WEIGHTS),
+        (Objective, "t_sampling", T_SAMPLINGS),
         (Data, "fit", FITS),
     ],
 )

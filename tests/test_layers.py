@@ -21,6 +21,7 @@ MATHEMATICS = {
     "schedules",
     "spacings",
     "time_grids",
+    "timesteps",
     "zero_snr",
 }
 MAY_IMPORT = {"ddpm_jax", "jax", "numpy"}
