@@ -19,6 +19,7 @@ from ddpm_jax.config import Data
 from ddpm_jax.config import Model
 from ddpm_jax.config import Objective
 from ddpm_jax.config import differences
+from ddpm_jax.reverse import LEARNED
 from ddpm_jax.validation import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,6 +49,12 @@ TABLE_2 = {
     "mean_vlb_learned": ("posterior_mean", "vlb", "learned"),
 }
 
+# Nichol and Dhariwal (2021), CIFAR-10: loss and how t is drawn, NLL and FID.
+IMPROVED = {
+    "cifar_improved": ("hybrid", "uniform", "3.17", "3.19"),
+    "cifar_improved_vlb": ("vlb", "importance", "2.94", "11.47"),
+}
+
 
 def config_of(name: str) -> Config:
     return load_config(ROOT / "configs" / f"{name}.py")
@@ -68,7 +75,7 @@ def with_shape(config: Config) -> Config:
 
 def parameter_count(name: str) -> int:
     config = with_shape(config_of(name))
-    return count(config.model, config.data, config.objective.variance == "learned")
+    return count(config.model, config.data, config.objective.variance in LEARNED)
 
 
 @functools.cache
@@ -88,7 +95,8 @@ def named_count(name: str) -> int | None:
 
 def test_there_is_a_config_of_each_of_the_papers_runs() -> None:
     rows = {f"ablation_{row}" for row in TABLE_2}
-    assert {*PAPER, *rows, "digits", "emoji", "folder"} == set(NAMES)
+    rest = {"digits", "digits_v", "emoji", "folder", *IMPROVED}
+    assert {*PAPER, *rows, *rest} == set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -146,9 +154,29 @@ def test_a_learned_variance_costs_the_last_convolution_one_more_output_each() ->
     assert more == 3 * (3 * 3 * 128 + 1)
 
 
+@pytest.mark.parametrize("name", IMPROVED)
+def test_the_improved_runs_have_the_flags_of_their_papers_code(name: str) -> None:
+    config, (loss, sampling, nll, fid) = config_of(name), IMPROVED[name]
+    objective, model, train = config.objective, config.model, config.train
+    assert (objective.prediction, objective.variance) == ("eps", "learned_range")
+    assert (objective.loss, objective.t_sampling) == (loss, sampling)
+    assert (config.process.schedule, config.process.num_timesteps) == ("cosine", 4000)
+    assert (model.ch, model.num_res_blocks, model.dropout) == (128, 3, 0.3)
+    assert (train.learning_rate, train.batch_size) == (1e-4, 128)
+    assert f"NLL {nll} bits/dim" in card_of(name) and f"FID {fid}" in card_of(name)
+    changed = differences(config_of("cifar_improved"), config)
+    assert all(line.startswith("objective.") for line in changed), changed
+
+
+def test_the_digits_by_v_differ_in_process_and_objective_only() -> None:
+    changed = differences(config_of("digits"), config_of("digits_v"))
+    sections = {line.split(".")[0] for line in changed}
+    assert sections == {"process", "objective"}
+
+
 def test_no_row_of_the_paper_is_said_to_be_measured_here() -> None:
     for name in NAMES:
-        if name in PAPER or name.startswith("ablation_"):
+        if name in {*PAPER, *IMPROVED} or name.startswith("ablation_"):
             words = " ".join(card_of(name).split())
             assert "paper's number" in words, name
             assert re.search("not yet measured by this project", words, re.I), name
