@@ -3,6 +3,7 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ddpm_jax import command
 
@@ -26,8 +27,22 @@ class Sample:
     """Which images."""
     out: Path = Path("samples")
     """The folder for grid.png and samples.npz (uint8 [N, H, W, C] under arr_0)."""
+    sampler: Literal[
+        "ddpm", "ddim", "dpmpp_2m", "dpmpp_3m", "unipc_2", "unipc_3", "heun", "edm"
+    ] = "ddpm"
+    """ddpm is the paper's chain; the others need 10 to 50 steps."""
+    steps: int | None = None
+    """Steps of the chain; all that the model was trained on if not given."""
+    spacing: Literal["uniform", "quadratic", "trailing", "log_snr", "karras"] = (
+        "uniform"
+    )
+    """Where the steps of a short chain lie."""
+    eta: float = 0.0
+    """Noise of ddim, from 0, none, to 1, as much as the ancestral chain's."""
+    threshold: float | None = None
+    """Dynamic thresholding: the percentile, such as 0.995; clipping if not given."""
     step: int | None = None
-    """Take the checkpoint of this step; the newest if not given."""
+    """Take the checkpoint of this training step; the newest if not given."""
     batch_size: int = 64
     """Images drawn at a time."""
     ema: bool = True
@@ -46,6 +61,7 @@ def main(arguments: list[str]) -> int:
     command.check_range(options, num=(1, None), batch_size=(1, None), frames=(2, None))
     command.check_range(options, start=(0, 2**31 - 1), seed=(0, 2**32 - 1))
     command.set_up_jax()
+    from ddpm_jax import chains
     from ddpm_jax import drawing
     from ddpm_jax import sampling
 
@@ -67,11 +83,18 @@ def main(arguments: list[str]) -> int:
         trained = sampling.load_trained(
             options.workdir, step=options.step, ema=options.ema
         )
+        chain = chains.Chain(*(getattr(options, x) for x in chains.Chain._fields))
+        if options.progressive and chain != chains.Chain():
+            raise ValueError(
+                "--progressive shows the paper's chain; leave out --sampler"
+            )
+        chains.check_chain(trained.parts, chain)
         print(sampling.describe(trained))
         options.out.mkdir(parents=True, exist_ok=True)
         written = drawing.write_samples(
             options.out,
             trained,
+            chain,
             start=options.start,
             num=options.num,
             seed=options.seed,

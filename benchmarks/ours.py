@@ -19,7 +19,7 @@ from ddpm_jax import command
 from ddpm_jax import parallel
 from ddpm_jax.build import build
 from ddpm_jax.build import init_params
-from ddpm_jax.build import sample_images
+from ddpm_jax.chains import sample_images
 from ddpm_jax.config import Config
 from ddpm_jax.run import initial_state
 from ddpm_jax.run import optimiser_of

@@ -15,14 +15,10 @@ from ddpm_jax.config import Model
 from ddpm_jax.config import Objective
 from ddpm_jax.config import schedule_of
 from ddpm_jax.images import to_model_range
-from ddpm_jax.images import to_uint8
 from ddpm_jax.prediction import model_functions
 from ddpm_jax.prediction import training_loss
 from ddpm_jax.reverse import LEARNED
 from ddpm_jax.reverse import ModelFn
-from ddpm_jax.samplers.ddpm import Frames
-from ddpm_jax.samplers.ddpm import ddpm_sample
-from ddpm_jax.samplers.ddpm import ddpm_sample_frames
 from ddpm_jax.schedules import Schedule
 from ddpm_jax.timesteps import T_SAMPLINGS
 from ddpm_jax.timesteps import Drawn
@@ -165,45 +161,6 @@ def network_loss(
         weight=objective.loss_weight,
         t=t,
     )
-
-
-def sample_images(
-    shared: tuple[optax.Params, jax.Array], index: jax.Array, *, parts: Parts
-) -> jax.Array:
-    """Draws the images that index [B] names: uint8 [B, H, W, C].
-
-    shared is (params, key); image i is drawn from fold_in(key, i).
-    """
-    params, key = shared
-    x_0 = ddpm_sample(
-        params,
-        per_image.fold_in_each(key, index),
-        (*index.shape, *parts.shape),
-        schedule=parts.schedule,
-        **parts.sampler,
-    )
-    return to_uint8(x_0)
-
-
-def sample_frames(
-    shared: tuple[optax.Params, jax.Array],
-    index: jax.Array,
-    *,
-    parts: Parts,
-    frame_steps: tuple[int, ...],
-) -> tuple[jax.Array, Frames]:
-    """Like `sample_images`, with frames [B, F, H, W, C] of the chains, all uint8."""
-    params, key = shared
-    x_0, frames = ddpm_sample_frames(
-        params,
-        per_image.fold_in_each(key, index),
-        (*index.shape, *parts.shape),
-        frame_steps=frame_steps,
-        schedule=parts.schedule,
-        **parts.sampler,
-    )
-    batch_first = jax.tree.map(lambda x: to_uint8(jnp.moveaxis(x, 0, 1)), frames)
-    return to_uint8(x_0), batch_first
 
 
 def held_out_loss(

@@ -11,6 +11,7 @@ import numpy as np
 
 from ddpm_jax import parallel
 from ddpm_jax import sample_files
+from ddpm_jax.chains import Chain
 from ddpm_jax.config import Config
 from ddpm_jax.config import schedule_of
 from ddpm_jax.data.decode import Policy
@@ -30,7 +31,14 @@ from ddpm_jax.workdir import read_config
 
 
 def write_samples(
-    out: Path, trained: Trained, *, start: int, num: int, seed: int, batch_size: int
+    out: Path,
+    trained: Trained,
+    chain: Chain,
+    *,
+    start: int,
+    num: int,
+    seed: int,
+    batch_size: int,
 ) -> list[Path]:
     """Draws images start..start+num-1 into out/samples.npz, and a grid of 100 of them.
 
@@ -42,7 +50,7 @@ def write_samples(
     """
     stop, first = start + num, parallel.first_process()
     written = [out / "grid.png", out / sample_files.SAMPLES]
-    draw = identity(trained, seed)
+    draw = identity(trained, chain, seed)
     with locked(out, "is drawing") if first else nullcontext():
         there = sample_files.begin(out, draw, start, stop)
         if there:
@@ -52,7 +60,7 @@ def write_samples(
         # None may draw, and so fill a gap, before all know the same gaps.
         parallel.wait_for_all("gaps")
         own = parallel.process_slice(len(batches))
-        write_parts(out, trained, batches[own], num=num, seed=seed)
+        write_parts(out, trained, chain, batches[own], num=num, seed=seed)
         parallel.wait_for_all("parts")
         if first:
             some = sample_files.read(out, start, min(stop, start + 100))
@@ -73,7 +81,13 @@ def missing_batches(
 
 
 def write_parts(
-    out: Path, trained: Trained, batches: list[np.ndarray], *, num: int, seed: int
+    out: Path,
+    trained: Trained,
+    chain: Chain,
+    batches: list[np.ndarray],
+    *,
+    num: int,
+    seed: int,
 ) -> None:
     """Draws batches of images of a seed, and writes each as it comes."""
     missing = sum(map(len, batches))
@@ -84,14 +98,14 @@ def write_parts(
     if missing < num:
         print(f"going on: {num - missing} of {num} images are there")
     size = max(map(len, batches))
-    sample = compile_sampler(trained, seed=seed, batch_size=size)
+    sample = compile_sampler(trained, seed=seed, batch_size=size, chain=chain)
     with image_bar(num, num - missing) as bar:
         for index in batches:
             sample_files.add(out, int(index[0]), sample(index))
             bar.update(len(index))
 
 
-def identity(trained: Trained, seed: int) -> dict[str, Any]:
+def identity(trained: Trained, chain: Chain, seed: int) -> dict[str, Any]:
     """What tells the images of a draw from those of another."""
     sums = [zlib.crc32(np.asarray(leaf)) for leaf in jax.tree.leaves(trained.params)]
     config = dataclasses.asdict(trained.config)
@@ -102,6 +116,7 @@ def identity(trained: Trained, seed: int) -> dict[str, Any]:
         "crc32 of the weights": zlib.crc32(np.array(sums, np.uint32)),
         "process": config["process"],
         "objective": config["objective"],
+        "chain": chain._asdict(),
     }
 
 

@@ -18,7 +18,7 @@ from ddpm_jax import parallel
 from ddpm_jax.build import Parts
 from ddpm_jax.build import held_out_loss
 from ddpm_jax.build import init_params
-from ddpm_jax.build import sample_images
+from ddpm_jax.chains import sample_images
 from ddpm_jax.checkpoint import restore
 from ddpm_jax.config import Config
 from ddpm_jax.data import Dataset

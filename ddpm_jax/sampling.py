@@ -14,8 +14,9 @@ from ddpm_jax import parallel
 from ddpm_jax.build import Parts
 from ddpm_jax.build import build
 from ddpm_jax.build import init_params
-from ddpm_jax.build import sample_frames
-from ddpm_jax.build import sample_images
+from ddpm_jax.chains import Chain
+from ddpm_jax.chains import sample_frames
+from ddpm_jax.chains import sample_images
 from ddpm_jax.checkpoint import restore_weights
 from ddpm_jax.config import Config
 from ddpm_jax.samplers.ddpm import Frames
@@ -99,14 +100,18 @@ def describe(trained: Trained) -> str:
 
 
 def compile_sampler(
-    trained: Trained, *, seed: int, batch_size: int
+    trained: Trained,
+    *,
+    seed: int,
+    batch_size: int,
+    chain: Chain = Chain(),  # noqa: B008, a tuple of constants
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Compiles a function of 1 to batch_size numbers of images: uint8 [n, H, W, C].
 
     Image i depends on (seed, i) alone, up to the rounding of float sums.
     """
     shared = parallel.replicate((trained.params, jax.random.key(seed)))
-    sample = partial(sample_images, parts=trained.parts)
+    sample = partial(sample_images, parts=trained.parts, chain=chain)
     compiled = parallel.compile_map(sample, shared, np.arange(batch_size))
     return partial(compiled, shared)
 

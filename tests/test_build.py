@@ -17,8 +17,8 @@ from ddpm_jax.build import Parts
 from ddpm_jax.build import build
 from ddpm_jax.build import held_out_loss
 from ddpm_jax.build import init_params
-from ddpm_jax.build import sample_frames
-from ddpm_jax.build import sample_images
+from ddpm_jax.chains import sample_frames
+from ddpm_jax.chains import sample_images
 from ddpm_jax.config import Config
 from ddpm_jax.config import Data
 from ddpm_jax.config import Model

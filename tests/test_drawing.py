@@ -8,6 +8,7 @@ import tiny
 
 from ddpm_jax import drawing
 from ddpm_jax import sample_files
+from ddpm_jax.chains import Chain
 from ddpm_jax.drawing import identity
 from ddpm_jax.drawing import missing_batches
 from ddpm_jax.drawing import write_parts
@@ -16,6 +17,8 @@ from ddpm_jax.parallel import process_slice
 from ddpm_jax.sampling import Trained
 from ddpm_jax.sampling import load_trained
 from ddpm_jax.train_loop import train
+
+PAPERS = Chain()
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +41,7 @@ def close(one: np.ndarray, other: np.ndarray) -> bool:
 @pytest.fixture(scope="module")
 def whole(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
     out = tmp_path_factory.mktemp("whole")
-    write_samples(out, trained, start=0, num=11, seed=3, batch_size=11)
+    write_samples(out, trained, PAPERS, start=0, num=11, seed=3, batch_size=11)
     return images(out)
 
 
@@ -59,10 +62,10 @@ def test_a_draw_goes_on_after_a_kill_without_drawing_an_image_twice(
     keep = sample_files.add
     monkeypatch.setattr(sample_files, "add", add)
     with pytest.raises(KeyboardInterrupt):
-        write_samples(tmp_path, trained, start=0, num=11, seed=3, batch_size=4)
+        write_samples(tmp_path, trained, PAPERS, start=0, num=11, seed=3, batch_size=4)
     assert drawn == list(range(8)) and not (tmp_path / "samples.npz").exists()
     drawn.append(-1)
-    write_samples(tmp_path, trained, start=0, num=11, seed=3, batch_size=2)
+    write_samples(tmp_path, trained, PAPERS, start=0, num=11, seed=3, batch_size=2)
     assert drawn[9:] == [8, 9, 10]
     assert close(images(tmp_path), whole)
 
@@ -70,8 +73,8 @@ def test_a_draw_goes_on_after_a_kill_without_drawing_an_image_twice(
 def test_machines_that_share_a_draw_make_the_same_images(
     trained: Trained, whole: np.ndarray, tmp_path: Path
 ) -> None:
-    write_samples(tmp_path / "a", trained, start=0, num=6, seed=3, batch_size=4)
-    write_samples(tmp_path / "b", trained, start=6, num=5, seed=3, batch_size=3)
+    write_samples(tmp_path / "a", trained, PAPERS, start=0, num=6, seed=3, batch_size=4)
+    write_samples(tmp_path / "b", trained, PAPERS, start=6, num=5, seed=3, batch_size=3)
     both = np.concatenate([images(tmp_path / "a"), images(tmp_path / "b")])
     assert close(both, whole)
 
@@ -79,13 +82,13 @@ def test_machines_that_share_a_draw_make_the_same_images(
 def test_processes_that_share_a_draw_leave_no_gap(
     trained: Trained, whole: np.ndarray, tmp_path: Path
 ) -> None:
-    sample_files.begin(tmp_path, identity(trained, 3), 0, 11)
+    sample_files.begin(tmp_path, identity(trained, PAPERS, 3), 0, 11)
     batches = missing_batches(tmp_path, 0, 11, 2)
     for index in range(3):
         own = process_slice(len(batches), process_index=index, process_count=3)
-        write_parts(tmp_path, trained, batches[own], num=11, seed=3)
+        write_parts(tmp_path, trained, PAPERS, batches[own], num=11, seed=3)
     assert sample_files.gaps(tmp_path, 0, 11) == []
-    write_samples(tmp_path, trained, start=0, num=11, seed=3, batch_size=2)
+    write_samples(tmp_path, trained, PAPERS, start=0, num=11, seed=3, batch_size=2)
     assert close(images(tmp_path), whole)
 
 
@@ -96,9 +99,9 @@ def test_images_that_are_there_are_not_drawn_again(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    write_samples(tmp_path, trained, start=0, num=3, seed=3, batch_size=4)
+    write_samples(tmp_path, trained, PAPERS, start=0, num=3, seed=3, batch_size=4)
     monkeypatch.setattr(drawing, "compile_sampler", None)
-    write_samples(tmp_path, trained, start=0, num=3, seed=3, batch_size=4)
+    write_samples(tmp_path, trained, PAPERS, start=0, num=3, seed=3, batch_size=4)
     assert "holds these images already" in capsys.readouterr().out
 
 
@@ -107,5 +110,12 @@ def test_the_identity_of_a_draw_tells_seeds_and_weights_apart(
     trained: Trained, change: dict
 ) -> None:
     seed = change.pop("seed", 3)
-    assert identity(trained._replace(**change), seed) != identity(trained, 3)
-    assert identity(trained, 3) == identity(trained, 3)
+    assert identity(trained._replace(**change), PAPERS, seed) != identity(
+        trained, PAPERS, 3
+    )
+    assert identity(trained, PAPERS, 3) == identity(trained, PAPERS, 3)
+
+
+def test_the_identity_of_a_draw_tells_chains_apart(trained: Trained) -> None:
+    other = identity(trained, Chain("ddim", 5), 3)
+    assert other != identity(trained, PAPERS, 3)

@@ -8,12 +8,23 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import get_args
+from typing import get_type_hints
 
 import numpy as np
 import pytest
+import tiny
 from PIL import Image
 
 from ddpm_jax import command
+from ddpm_jax.build import build
+from ddpm_jax.chains import Chain
+from ddpm_jax.chains import check_chain
+from ddpm_jax.config import Config
+from ddpm_jax.config import Data
+from ddpm_jax.config import Objective
+from ddpm_jax.samplers import SAMPLERS
+from ddpm_jax.spacings import SPACINGS
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = """
@@ -91,6 +102,56 @@ def test_sample_writes_a_grid_and_an_npz_and_says_which_weights(
     for name in ("grid.png", "chain_x_t.png", "chain_x_0.png", "chain.gif"):
         with Image.open(tmp_path / name) as picture:
             picture.load()
+
+
+def test_another_sampler_draws_in_few_steps(workdir: Path, tmp_path: Path) -> None:
+    options = ("--workdir", workdir, "--num", 2, "--out", tmp_path)
+    assert run("sample", *options, "--sampler", "dpmpp_2m", "--steps", 4) == 0
+    with np.load(tmp_path / "samples.npz", allow_pickle=False) as stored:
+        assert stored["arr_0"].shape == (2, 8, 8, 1)
+
+
+@pytest.mark.parametrize("learned", [False, True])
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_takes_what_a_config_describes(
+    sampler: str, learned: bool
+) -> None:
+    objective = Objective(loss="vlb", variance="learned") if learned else Objective()
+    data = Data(image_size=(8, 8), channels=1)
+    parts = build(Config(model=tiny.MODEL, data=data, objective=objective))
+    check_chain(parts, Chain(sampler, None if learned else 4))
+
+
+def test_the_choices_of_sample_are_those_there_are() -> None:
+    hints = get_type_hints(script("sample").Sample)
+    assert get_args(hints["sampler"]) == tuple(SAMPLERS)
+    assert get_args(hints["spacing"]) == tuple(SPACINGS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--steps", 0), "num_steps is 0; give 1..10"),
+        (("--steps", 11), "num_steps is 11; give 1..10"),
+        (("--sampler", "ddim", "--eta", 2), "eta is 2.0; give a number in [0, 1]"),
+        (("--sampler", "ddim", "--eta", "nan"), "eta is nan; give a number in"),
+        (("--sampler", "unipc_2", "--eta", 1), "only ddim has an eta"),
+        (("--steps", 4, "--threshold", 0), "threshold is 0.0; give a share"),
+        (("--steps", 4, "--progressive"), "--progressive shows the paper's chain; leave"),
+    ],
+)
+def test_a_chain_that_cannot_be_is_refused_before_anything_is_written(
+    arguments: tuple,
+    sentence: str,
+    workdir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = ("--workdir", workdir, "--out", tmp_path / "out")
+    assert run("sample", *options, *arguments) == 2
+    said = capsys.readouterr().err
+    assert sentence in said and said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_sample_takes_an_older_step_and_the_raw_weights(

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddpm_jax import keys as per_image
+from ddpm_jax.reverse import LEARNED
 from ddpm_jax.reverse import ModelFn
 from ddpm_jax.reverse import Variance
 from ddpm_jax.samplers.denoiser import Level
@@ -104,8 +105,15 @@ def ancestral_sample(
         x_0, _, rest = ask(x_t, level)
         if callable(variance):
             log_variance = variance(params, x_t, jnp.full(shape[:1], level.t))
+        elif variance == "learned":
+            log_variance = rest
+        elif variance == "learned_range":
+            # Eq. 15 of Nichol and Dhariwal (2021), between the ends of this long step.
+            share = (rest + 1) / 2
+            small, large = (FIXED[name](q) for name in ("fixed_small", "fixed_large"))
+            log_variance = share * large + (1 - share) * small
         else:
-            log_variance = rest if variance == "learned" else FIXED[variance](q)
+            log_variance = FIXED[variance](q)
         z = per_image.normal(per_image.fold_in(keys, number), shape[1:])
         deviation = jnp.where(q.variance > 0, jnp.exp(0.5 * log_variance), 0.0)
         return q.mean_x_0 * x_0 + q.mean_x_t * x_t + deviation * z, None
@@ -125,7 +133,7 @@ def check_variance(variance: Variance, grid: TimeGrid) -> None:
       >>> check_variance("learned", make_time_grid(schedule, 1000))
       >>> check_variance("fixed_small", make_time_grid(schedule, 10))
     """
-    names = (*FIXED, "learned")
+    names = (*FIXED, *LEARNED)
     if not callable(variance) and variance not in names:
         raise ValueError(
             f"variance is {variance!r}; it must be one of {', '.join(names)}, or a "
