@@ -27,6 +27,5 @@ def rescale_zero_snr(betas: np.ndarray) -> np.ndarray:
             "a schedule of 1 step can't be rescaled; give at least 2 steps"
         )
     root = np.sqrt(np.cumprod(1 - betas))
-    root = (root - root[-1]) * (root[0] / (root[0] - root[-1]))
-    alpha_bar = root**2
+    alpha_bar = (root - root[-1]) ** 2  # but for a factor, which cancels in the ratios
     return np.append(betas[:1], 1 - alpha_bar[1:] / alpha_bar[:-1])
