@@ -15,6 +15,7 @@ MATHEMATICS = {
     "guidance",
     "keys",
     "loss_weights",
+    "editing",
     "losses",
     "reverse",
     "samplers",

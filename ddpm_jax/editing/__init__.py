@@ -1,0 +1,1 @@
+"""Pictures changed by an unconditional model: filled in, redrawn, restored."""

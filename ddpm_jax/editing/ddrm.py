@@ -1,0 +1,196 @@
+"""Linear inverse problems with an unconditional model: DDRM, Kawar et al. (2022).
+
+Of an image x only y = A x + noise is known. In the spectrum of A each coefficient of x
+is seen with an error of its own, noise / s, or not at all. At each step of the chain a
+coefficient that is seen better than the chain's level of noise is taken from y, one
+that is seen worse is drawn towards it, and the unseen are the model's. No gradient of
+the model is needed.
+
+It is a heuristic: for exact models the mean is near that of p(x | y), not equal to it,
+and the draws differ less from each other than those of p(x | y).
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ddpm_jax import keys as per_image
+from ddpm_jax.diffusion import predict_eps
+from ddpm_jax.editing.measurements import Measurement
+from ddpm_jax.editing.measurements import measure
+from ddpm_jax.reverse import ModelFn
+from ddpm_jax.reverse import Variance
+from ddpm_jax.reverse import reverse_step
+from ddpm_jax.schedules import Schedule
+
+
+class Seen(NamedTuple):
+    """What y says of the coefficients of x; each broadcasts to a spectrum."""
+
+    value: jax.Array  # y-bar = S^+ U^T y
+    error: jax.Array  # its deviation, noise / s
+    where: jax.Array  # bool: s > 0
+
+
+def ddrm(
+    params: object,
+    keys: jax.Array,
+    y: jax.Array,
+    *,
+    measurement: Measurement,
+    noise: float | jax.Array = 0.0,
+    schedule: Schedule,
+    eps_fn: ModelFn | None = None,
+    x0_fn: ModelFn | None = None,
+    variance: Variance = "fixed_large",
+    clip_x0: bool = True,
+    eta: float = 0.85,
+    eta_b: float = 1.0,
+) -> jax.Array:
+    """Draws images whose measurements are y: Eqs. 4 and 5 of Kawar et al. (2022).
+
+    The paper takes 20 steps: see `respace`. Without noise A x = y holds exactly.
+
+    Args:
+      params: what eps_fn takes first.
+      keys: [B], one for each image, or one key for images 0..B-1.
+      y: measurements [B, ...] of images in [-1, 1].
+      measurement: A, such as `super_resolution` returns it.
+      noise: deviation of the noise in y.
+      schedule: the tables of all T steps.
+      eps_fn: (params, x_t, t [B] int32) -> noise [B, H, W, C]; or give x0_fn.
+      x0_fn: the same with x_0 for its answer.
+      variance: only "learned" matters: the model then answers on 2C channels.
+      clip_x0: clip the predicted x_0 to [-1, 1] at each step.
+      eta: share of fresh noise in what is not taken from y, 0..1.
+      eta_b: how far a coefficient that is seen well is set to its value, 0..1.
+
+    Raises:
+      ValueError: if keys or y don't fit the measurement, or a share is not in 0..1.
+
+    Example:
+      >>> from ddpm_jax.editing.measurements import super_resolution
+      >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
+      >>> x_0 = ddrm(
+      ...     {}, jax.random.key(0), jnp.full((1, 1, 1, 1), 0.5),
+      ...     measurement=super_resolution((2, 2, 1), 2),
+      ...     x0_fn=lambda params, x_t, t: jnp.zeros_like(x_t),
+      ...     schedule=make_schedule(linear_beta_schedule(20)))
+      >>> x_0.mean().round(4).tolist()
+      0.5
+    """
+    check_shares(eta=eta, eta_b=eta_b)
+    check_measurements(measurement, y)
+    keys = per_image.one_each(keys, y.shape[0])
+    seen = read(measurement, y, noise)
+    reverse = partial(
+        reverse_step,
+        schedule=schedule,
+        eps_fn=eps_fn,
+        x0_fn=x0_fn,
+        variance=variance,
+        clip_x0=clip_x0,
+    )
+    to_spectrum, to_images = measurement.v_transpose, measurement.v
+
+    def draw(number: jax.Array | int) -> jax.Array:
+        z = per_image.normal(per_image.fold_in(keys, number), measurement.image_shape)
+        return to_spectrum(z)
+
+    def one_step(x_t: jax.Array, t: jax.Array) -> tuple[jax.Array, None]:
+        times = jnp.full(x_t.shape[0], t)
+        x_0 = reverse(params, x_t, times).x_0
+        eps = predict_eps(schedule, x_t, times, x_0)
+        alpha, sigma = level_before(schedule, t)
+        mean, deviation = restore(
+            seen, to_spectrum(x_0), to_spectrum(eps), sigma, eta=eta, eta_b=eta_b
+        )
+        return alpha * to_images(mean + deviation * draw(t)), None
+
+    start = to_images(first(seen, schedule, draw(schedule.num_timesteps)))
+    steps = jnp.arange(schedule.num_timesteps - 1, -1, -1)
+    x_0, _ = jax.lax.scan(one_step, start, steps)
+    return x_0
+
+
+def read(measurement: Measurement, y: jax.Array, noise: float | jax.Array) -> Seen:
+    """What y says of each coefficient of the images' spectrum."""
+    values = measurement.singular_values
+    where = values > 0
+    divisor = jnp.where(where, values, 1.0)
+    value = jnp.where(where, measurement.u_transpose(y) / divisor, 0.0)
+    return Seen(value, noise / divisor, where)
+
+
+def first(seen: Seen, schedule: Schedule, z: jax.Array) -> jax.Array:
+    """Draws the spectrum of x_T from unit noise z: Eq. 4, times sqrt(alpha_bar)."""
+    alpha = schedule.sqrt_alphas_cumprod[-1]
+    sigma = schedule.sqrt_one_minus_alphas_cumprod[-1]
+    rest = jnp.maximum(sigma**2 - (alpha * seen.error) ** 2, 0.0)
+    drawn = alpha * seen.value + jnp.sqrt(rest) * z
+    return jnp.where(seen.where, drawn, sigma * z)
+
+
+def level_before(schedule: Schedule, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """sqrt(alpha_bar) at t - 1, and the noise there relative to it; 1 and 0 at t = 0.
+
+    Example:
+      >>> from ddpm_jax.schedules import make_schedule
+      >>> schedule = make_schedule([0.5, 0.5])
+      >>> [f"{x:.4f}" for x in level_before(schedule, jnp.array(1))]
+      ['0.7071', '1.0000']
+    """
+    before = jnp.maximum(t - 1, 0)
+    alpha = schedule.sqrt_alphas_cumprod[before]
+    sigma = schedule.sqrt_one_minus_alphas_cumprod[before] / alpha
+    return jnp.where(t > 0, alpha, 1.0), jnp.where(t > 0, sigma, 0.0)
+
+
+def restore(
+    seen: Seen,
+    x_0: jax.Array,
+    eps: jax.Array,
+    sigma: jax.Array,
+    *,
+    eta: float,
+    eta_b: float,
+) -> tuple[jax.Array, jax.Array]:
+    """Mean and deviation of the coefficients at noise sigma: Eq. 5.
+
+    x_0 and eps are the spectra of what the model predicts.
+    """
+    worse = jnp.where(seen.where, sigma < seen.error, False)
+    # Eq. 5 divides the gap by the error, which is 0 only where it is not used.
+    gap = (seen.value - x_0) / jnp.where(worse, seen.error, 1.0)
+    drawn = x_0 + jnp.sqrt(1 - eta**2) * sigma * jnp.where(seen.where, gap, eps)
+    taken = (1 - eta_b) * x_0 + eta_b * seen.value
+    rest = jnp.maximum(sigma**2 - (eta_b * seen.error) ** 2, 0.0)
+    use = seen.where & ~worse
+    return (
+        jnp.where(use, taken, drawn),
+        jnp.where(use, jnp.sqrt(rest), eta * sigma),
+    )
+
+
+def check_shares(**shares: float) -> None:
+    """Raises ValueError unless every one is a number in 0..1.
+
+    Example:
+      >>> check_shares(eta=0.85, eta_b=1.0)
+    """
+    for name, value in shares.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} is {value}; give a number in 0..1")
+
+
+def check_measurements(measurement: Measurement, y: jax.Array) -> None:
+    """Raises ValueError unless y has the shape of measurements of images."""
+    image = jax.ShapeDtypeStruct((y.shape[0], *measurement.image_shape), jnp.float32)
+    wanted = jax.eval_shape(partial(measure, measurement), image).shape
+    if y.shape != wanted:
+        raise ValueError(
+            f"y has shape {y.shape}; this measurement of {y.shape[0]} images "
+            f"{measurement.image_shape} has {wanted}"
+        )
