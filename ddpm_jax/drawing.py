@@ -15,14 +15,13 @@ from ddpm_jax.chains import Chain
 from ddpm_jax.config import Config
 from ddpm_jax.config import schedule_of
 from ddpm_jax.data.decode import Policy
-from ddpm_jax.data.decode import Unusable
-from ddpm_jax.data.decode import decode
 from ddpm_jax.figures import forward_frames
 from ddpm_jax.figures import save_chain
 from ddpm_jax.figures import save_strip
 from ddpm_jax.files import locked
 from ddpm_jax.images import save_grid
 from ddpm_jax.meter import image_bar
+from ddpm_jax.pictures import read_image
 from ddpm_jax.sampling import Trained
 from ddpm_jax.sampling import compile_sampler
 from ddpm_jax.sampling import draw_frames
@@ -145,13 +144,3 @@ def write_forward(
     frames = forward_frames(schedule, images, steps, jax.random.key(seed))
     strip = np.concatenate([images[:, None], frames], axis=1)
     return save_strip(out / "forward.png", strip)
-
-
-def read_image(path: Path, policy: Policy) -> np.ndarray:
-    """Reads a picture as uint8 [H, W, C]; ValueError in one sentence if it can't."""
-    try:
-        return decode(path.read_bytes(), policy)
-    except Unusable as error:
-        raise ValueError(f"{path} can't be used: {error}") from None
-    except OSError as error:
-        raise ValueError(f"{path} can't be read: {error.strerror}") from None

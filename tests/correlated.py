@@ -32,7 +32,9 @@ class Normal(NamedTuple):
         alpha = np.sqrt(alpha_bar)[:, None, None]
         noise = (1 - alpha_bar)[:, None, None] * np.eye(len(self.mean))
         marginal = alpha**2 * self.covariance + noise
-        gains = jnp.asarray(alpha * self.covariance @ np.linalg.inv(marginal), "float32")
+        gains = jnp.asarray(
+            alpha * self.covariance @ np.linalg.inv(marginal), "float32"
+        )
         mean = jnp.asarray(self.mean, "float32")
 
         def x0_fn(params: object, x_t: jax.Array, t: jax.Array) -> jax.Array:

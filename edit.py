@@ -1,0 +1,80 @@
+"""Edits pictures with a trained model: python edit.py --workdir runs/digits --help."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tyro.conf import CascadeSubcommandArgs
+from tyro.conf import OmitArgPrefixes
+from tyro.conf import OmitSubcommandPrefixes
+from tyro.conf import configure
+
+from ddpm_jax import command
+from ddpm_jax.data.fit import FITS
+from ddpm_jax.edit_modes import Colourise
+from ddpm_jax.edit_modes import Deblur
+from ddpm_jax.edit_modes import Img2img
+from ddpm_jax.edit_modes import Inpaint
+from ddpm_jax.edit_modes import Upscale
+
+
+@configure(CascadeSubcommandArgs, OmitArgPrefixes, OmitSubcommandPrefixes)
+@dataclass(frozen=True)
+class Edit:
+    """Edits pictures with a trained model that was told nothing of the task.
+
+    edit.py MODE --help lists what a mode takes. Pictures are brought to the model's
+    size, in upscale to that divided by --factor. What becomes of a picture depends on
+    it, the seed and the number of the variation alone.
+    """
+
+    mode: Inpaint | Img2img | Upscale | Colourise | Deblur
+    """What to do."""
+    workdir: Path
+    """The folder of the run, or a .safetensors file of its weights."""
+    out: Path = Path("edited")
+    """The folder for NAME_0.png, NAME_1.png, ... and before_after.png."""
+    num: int = 1
+    """Variations of each picture."""
+    seed: int = 0
+    """Which variations."""
+    fit: str = "crop"
+    """How a picture of another size is brought to the right one; see docs/data.md."""
+    batch_size: int = 64
+    """Pictures edited at a time."""
+    step: int | None = None
+    """Take the checkpoint of this step; the newest if not given."""
+    ema: bool = True
+    """Take the running average of the parameters, as the paper does."""
+
+
+def main(arguments: list[str]) -> int:
+    """Parses, edits, and prints where the pictures are."""
+    options = command.parse(Edit, arguments)
+    command.check_range(options, num=(1, None), batch_size=(1, None))
+    command.check_range(options, seed=(0, 2**32 - 1))
+    if options.fit not in FITS:
+        raise ValueError(f"--fit is {options.fit!r}; give one of {', '.join(FITS)}")
+    if options.out.exists() and not options.out.is_dir():
+        raise ValueError(f"--out {options.out} is a file; give a folder")
+    command.set_up_jax()
+    from ddpm_jax import sampling
+    from ddpm_jax.edit_files import write_edits
+
+    trained = sampling.load_trained(options.workdir, step=options.step, ema=options.ema)
+    print(sampling.describe(trained))
+    written = write_edits(
+        options.out,
+        trained,
+        options.mode,
+        fit=options.fit,
+        num=options.num,
+        seed=options.seed,
+        batch_size=options.batch_size,
+    )
+    print("\n".join(f"wrote {path}" for path in written))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main, sys.argv[1:]))
