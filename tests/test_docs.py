@@ -85,11 +85,12 @@ def has_test(node_id: str) -> bool:
     return name.partition("[")[0] in {node.name for node in functions}
 
 
-def commands() -> list[list[str]]:
-    """Returns the README's fenced `python script.py ...` lines, as words."""
-    fences = re.findall(r"^```\w*\n(.*?)^```", read("README.md"), re.DOTALL | re.M)
+def commands(page: str = "README.md") -> list[list[str]]:
+    """Returns a page's fenced `python script.py ...` lines, as words."""
+    fences = re.findall(r"^```\w*\n(.*?)^```", read(page), re.DOTALL | re.M)
     lines = "".join(fences).replace("\\\n", " ").splitlines()
-    found = [re.search(r"python3? ((?:train|sample)\.py\b.*)", line) for line in lines]
+    call = re.compile(r"python3? ((?:train|sample|edit)\.py\b.*)")
+    found = [call.search(line) for line in lines]
     return [shlex.split(match[1], comments=True) for match in found if match]
 
 
@@ -114,13 +115,20 @@ def config_of(words: list[str]) -> list[str]:
     return text[at : at + 2]
 
 
-def test_the_readme_shows_how_to_train_and_to_sample() -> None:
-    assert {words[0] for words in commands()} == {"train.py", "sample.py"}
+def mode_of(words: list[str]) -> list[str]:
+    """Returns the mode of an edit.py command, or nothing."""
+    modes = ("inpaint", "img2img", "upscale", "deblur", "colourise")
+    return [word for word in words if word in modes]
+
+
+def test_the_readme_shows_how_to_train_to_sample_and_to_edit() -> None:
+    assert {words[0] for words in commands()} == {"train.py", "sample.py", "edit.py"}
 
 
 def test_every_flag_of_the_readme_is_known_to_its_script() -> None:
     for script, *rest in commands():
-        known = known_flags(script, *config_of(rest)) | {"--config", "--help"}
+        known = known_flags(script, *config_of(rest), *mode_of(rest))
+        known |= {"--config", "--help"}
         flags = [word.partition("=")[0] for word in rest if word[:2] == "--"]
         unknown = {flag.replace("_", "-") for flag in flags} - known
         assert not unknown, f"{script} does not know {sorted(unknown)}"
