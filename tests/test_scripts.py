@@ -137,7 +137,10 @@ def test_the_choices_of_sample_are_those_there_are() -> None:
         (("--sampler", "ddim", "--eta", "nan"), "eta is nan; give a number in"),
         (("--sampler", "unipc_2", "--eta", 1), "only ddim has an eta"),
         (("--steps", 4, "--threshold", 0), "threshold is 0.0; give a share"),
-        (("--steps", 4, "--progressive"), "--progressive shows the paper's chain; leave"),
+        (
+            ("--steps", 4, "--progressive"),
+            "--progressive shows the paper's",
+        ),
     ],
 )
 def test_a_chain_that_cannot_be_is_refused_before_anything_is_written(

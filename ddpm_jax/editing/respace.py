@@ -29,7 +29,7 @@ def respace(
 ) -> dict[str, Any]:
     """The keyword arguments of a chain of num_steps evenly spaced t, the last T-1.
 
-    They are schedule, eps_fn or x0_fn, and variance. A variance that is learned, or a
+    They are schedule, eps_fn or x0_fn, and variance. A variance that is "learned", or a
     function, is that of single steps: "fixed_small" takes its place on fewer than T.
     Call it outside of jit: the tables are made in float64.
 
@@ -55,7 +55,9 @@ def respace(
     times = np.floor(np.linspace(total - 1, 0, num_steps)[::-1] + 0.5).astype(int)
     learned = variance == "learned"
     asked = {name: partial(_ask, fn, times, learned) for name, fn in model.items()}
-    fixed = variance if variance in VARIANCES else "fixed_small"
+    # Between beta~ and beta is a place in a longer step too.
+    known = (*VARIANCES, "learned_range")
+    fixed = variance if variance in known else "fixed_small"
     return {**asked, "schedule": subset(schedule, times), "variance": fixed}
 
 
