@@ -18,7 +18,7 @@ from benchmarks.work import Task
 from benchmarks.work import Work
 
 # How long idle OpenMP threads spin by default is milliseconds; then they sleep.
-REST_S = 0.05
+REST_S = 0.3
 
 
 def main() -> None:
