@@ -104,6 +104,7 @@ def main(arguments: list[str]) -> int:
             written += drawing.write_chain(
                 options.out,
                 trained,
+                start=options.start,
                 num=min(options.num, 8),
                 seed=options.seed,
                 count=options.frames,

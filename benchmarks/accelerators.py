@@ -34,7 +34,8 @@ from ddpm_jax import command
 from ddpm_jax.build import build
 from ddpm_jax.config import Config
 from ddpm_jax.devices import memory_of
-from ddpm_jax.parallel import AXIS
+from ddpm_jax.parallel import check_batch_size
+from ddpm_jax.parallel import map_step
 from ddpm_jax.run import initial_state
 from ddpm_jax.run import optimiser_of
 from ddpm_jax.run import step_of
@@ -116,12 +117,13 @@ def main(arguments: list[str]) -> int:
 
 def row(name: str, config: Config, options: Accelerators) -> report.Row:
     """The estimate for one kind of chip."""
-    chip, images = CHIPS[name], config.train.batch_size // CHIPS[name].number
+    chip, batch = CHIPS[name], config.train.batch_size
+    check_batch_size(batch, chip.number)
     program = account(chip, config)
     return {
         "config": options.config.name,
         "chip": f"{chip.number} x {name}",
-        "images": images,
+        "images": batch // chip.number,
         "gflop": program.operations / 1e9,
         "gb_moved": in_giga(program.bytes_moved),
         "gb_needed": in_giga(program.memory),
@@ -131,7 +133,7 @@ def row(name: str, config: Config, options: Accelerators) -> report.Row:
         **estimate(
             chip,
             program,
-            images=images,
+            images=batch // chip.number,
             parameters=parameter_count(config),
             steps=config.train.steps,
             share=options.share,
@@ -187,16 +189,7 @@ def account(chip: Chip, config: Config) -> Program:
     """
     devices = devices_of(chip)
     parts, optimiser = build(config), optimiser_of(config)
-    step = step_of(config, parts, optimiser)
-    # pmap, as ddpm_jax.parallel calls it, for devices that this machine lacks.
-    mapped = jax.pmap(
-        step,
-        axis_name=AXIS,
-        in_axes=(None, 0, None),
-        out_axes=None,
-        donate_argnums=(0,),
-        devices=devices,
-    )
+    mapped = map_step(step_of(config, parts, optimiser), 1, devices)
     initial = partial(initial_state, parts, optimiser)
     state = jax.eval_shape(initial, jax.random.key(0))
     rows = config.train.batch_size // chip.number, *parts.shape

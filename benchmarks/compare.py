@@ -47,8 +47,8 @@ class Compare(Task):
     cores on a CPU, 0 on a GPU. Small networks leave cores idle by themselves."""
     max_others: float = 0.1
     """A round in which other processes kept more cores busy than this is thrown out."""
-    openmp: Literal["passive", "default"] = "passive"
-    """What idle threads of PyTorch's do: sleep at once, or spin for a while first."""
+    openmp: Literal["passive", "default"] = "default"
+    """What idle threads of PyTorch's do: sleep at once, or, as users have it, spin."""
     out: Path = report.RESULTS
     """The folder of the JSON file."""
 
@@ -71,6 +71,10 @@ def main(arguments: list[str]) -> int:
     print(table.render("compare", rows))
     check_kept(kept, rounds)
     stem = f"{task.kind}-ch{task.ch}-batch{task.batch_size}-{task.dtype}"
+    if options.peers:
+        stem += f"-{'-'.join(options.peers)}"
+    if options.openmp != "default":
+        stem += f"-{options.openmp}"
     turns = [{name: turn._asdict() for name, turn in x.turns.items()} for x in rounds]
     others = [x.others for x in rounds]
     path = report.write(
@@ -150,7 +154,10 @@ def summarise(
 
 
 def mark_fastest(rows: list[report.Row]) -> list[report.Row]:
-    """Marks the fastest of those that the first is compared with, on its network."""
+    """Marks the fastest of those that ours is compared with, if all took part."""
+    kind, names = rows[0]["kind"], [row["worker"] for row in rows]
+    if names[0] != "ours" or not set(default_peers(kind)) <= set(names):
+        return rows
     rivals = [row for row in rows if "ratio" in row and row["same_network"]]
     fastest = min(rivals, key=lambda row: float(row["ms"]), default=None)
     return [{**row, "fastest": row is fastest} for row in rows]

@@ -50,7 +50,6 @@ def main(arguments: list[str]) -> int:
     if options.devices is not None:
         jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_num_cpu_devices", options.devices)
-    command.set_up_jax()
     config = read_config(
         options.config,
         batch_size=options.batch_size,

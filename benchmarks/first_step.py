@@ -1,5 +1,8 @@
 """Takes the first train step of the CIFAR-10 network, and prints what it took.
 
+train.py compiles two more programs before its first step, those of the held-out loss
+and of the samples.
+
 `benchmarks.startup` runs it, each time in a fresh process. The argument is the ch of
 the network; the answer is a line of JSON.
 """

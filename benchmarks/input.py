@@ -24,9 +24,7 @@ from ddpm_jax import parallel
 from ddpm_jax.data import Images
 from ddpm_jax.data import batches
 from ddpm_jax.data import load
-
-# How far the real loop may run ahead of the devices.
-IN_FLIGHT = 4
+from ddpm_jax.meter import STEPS_IN_FLIGHT
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ def run_loop(
         waits.append(time.perf_counter() - began)
         state, scalars = step(state, images, key)
         metrics.append(scalars)
-        jax.block_until_ready(metrics[-1 - IN_FLIGHT :][0])
+        jax.block_until_ready(metrics[-1 - STEPS_IN_FLIGHT :][0])
         ends.append(time.perf_counter())
     return sum(waits[5:]), ends[-1] - ends[4]
 

@@ -36,6 +36,8 @@ def main(arguments: list[str]) -> int:
     """Parses, measures, prints a table and writes the JSON file."""
     options = command.parse(Memory, arguments)
     command.check_range(options, turns=(1, None))
+    if not options.peers:
+        raise ValueError("--peers is empty; name who is measured, such as ours")
     check_peers(options.peers, options.kind)
     task = task_of(options)
     with tempfile.TemporaryDirectory() as cache:

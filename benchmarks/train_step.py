@@ -37,6 +37,10 @@ class TrainStep:
     """Images of a step."""
     dtype: Dtype = "float32"
     """Type of the large layers."""
+    accumulate: int | None = None
+    """Micro-batches of a step; None: the config's."""
+    remat: bool | None = None
+    """Compute each block again on the way back; None: the config's."""
     steps: int = 20
     """Steps that are timed, after three that are not."""
     out: Path = report.RESULTS
@@ -51,13 +55,19 @@ def main(arguments: list[str]) -> int:
     rows = []
     for size in options.batch_sizes:
         config = read_config(
-            options.config, ch=options.ch, batch_size=size, dtype=options.dtype
+            options.config,
+            ch=options.ch,
+            batch_size=size,
+            dtype=options.dtype,
+            accumulate=options.accumulate,
+            remat=options.remat,
         )
         rows.append(measure(config, options.steps))
     best = max(row["share"] for row in rows)
     rows = [{**row, "best": row["share"] == best} for row in rows]
     print(table.render("train_step", rows))
     stem = f"{options.config.stem}-ch{rows[0]['ch']}-{options.dtype}"
+    stem += f"-accumulate{rows[0]['accumulate']}-remat-{rows[0]['remat']}"
     print(report.write(options.out, stem, jax.default_backend(), rows))
     return 0
 
@@ -77,6 +87,8 @@ def measure(config: Config, steps: int) -> report.Row:
         "ch": config.model.ch,
         "batch_size": config.train.batch_size,
         "dtype": config.model.dtype,
+        "accumulate": config.train.accumulate,
+        "remat": "yes" if config.model.remat else "no",
         "ms": 1000 * median,
         "ms_q1": 1000 * low,
         "ms_q3": 1000 * high,

@@ -23,6 +23,7 @@ EXIT_CODES: dict[type[BaseException], int] = {
     ValueError: 2,
     OSError: 2,
     ModuleNotFoundError: 2,
+    NotImplementedError: 2,
 }
 
 
@@ -80,7 +81,10 @@ def run(main: Callable[[list[str]], int], arguments: list[str]) -> int:
         return main(arguments)
     except (Exception, KeyboardInterrupt) as error:
         if "RESOURCE_EXHAUSTED" in str(error):
-            error = MemoryError("the memory does not suffice; try a smaller batch size")
+            error = MemoryError(
+                "the memory does not suffice; try a smaller batch size, or, to train, "
+                "--train.accumulate 4 or --model.remat"
+            )
         codes = [code for kind, code in EXIT_CODES.items() if isinstance(error, kind)]
         if not codes:
             raise

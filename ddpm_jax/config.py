@@ -140,7 +140,7 @@ class Train:
     decay: Literal["none", "cosine"] = "none"
     """What the learning rate does after the warm-up."""
     accumulate: Count = 1
-    """Parts of a device's batch whose gradients are added up in turn: less memory."""
+    """Micro-batches of a device's batch; their gradients are added up: less memory."""
     steps_per_dispatch: Count = 1
     """Updates in one compiled loop, for GPUs and TPUs; slow on a CPU."""
     grad_clip: Positive = 1.0

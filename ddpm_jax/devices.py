@@ -63,25 +63,27 @@ def describe(needed: Memory, limit: int | None) -> str:
     )
 
 
-def parts_that_fit(
+def micro_batches_that_fit(
     needed: Memory, limit: int, *, gradient: int, batch: int, accumulate: int
 ) -> int | None:
-    """The fewest parts of a device's batch with which a step would fit; None if none.
+    """The fewest micro-batches with which a step would fit a device, or None.
 
-    needed is that of a step in `accumulate` parts of a batch of `batch` images, and
-    gradient the bytes of one gradient. Of the temporaries, two gradients (one and its
-    sum) are held to stay, and the rest to shrink as the parts do.
+    needed is that of a step in `accumulate` micro-batches of `batch` images together,
+    and gradient the bytes of one gradient. Of the temporaries, gradients (with several
+    micro-batches one and the sum) are held to stay, and the rest to shrink with the
+    micro-batch.
 
     Example:
         >>> needed = Memory(arguments=100, temporaries=800, total=900)
-        >>> parts_that_fit(needed, 500, gradient=50, batch=8, accumulate=1)
+        >>> micro_batches_that_fit(needed, 500, gradient=50, batch=8, accumulate=1)
         4
     """
     fixed = needed.total - needed.temporaries + 2 * gradient
-    images = max(needed.temporaries - 2 * gradient, 0) * accumulate
-    for parts in range(accumulate + 1, batch + 1):
-        if batch % parts == 0 and fixed + images / parts <= limit:
-            return parts
+    held = gradient if accumulate == 1 else 2 * gradient
+    images = max(needed.temporaries - held, 0) * accumulate
+    for count in range(accumulate + 1, batch + 1):
+        if batch % count == 0 and fixed + images / count <= limit:
+            return count
     return None
 
 
@@ -93,7 +95,7 @@ def check_memory(
     batch: int,
     accumulate: int,
 ) -> None:
-    """Raises ValueError, with what would fit, if a step needs more than a device has.
+    """Raises MemoryError, with what would fit, if a step needs more than a device has.
 
     Example:
         >>> check_memory(Memory(1, 1, 2), 3, params={}, batch=8, accumulate=1)
@@ -101,15 +103,18 @@ def check_memory(
     if limit is None or needed.total <= limit:
         return
     gradient = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
-    parts = parts_that_fit(
+    count = micro_batches_that_fit(
         needed, limit, gradient=gradient, batch=batch, accumulate=accumulate
     )
     advice = "take a smaller network, smaller images or more devices"
-    if parts is not None:
-        advice = f"try --train.accumulate {parts}, parts of {batch // parts} images"
-    raise ValueError(
+    if count is not None:
+        advice = (
+            f"by an estimate it fits with --train.accumulate {count}, micro-batches of "
+            f"{batch // count}"
+        )
+    raise MemoryError(
         f"a step needs {gigabytes(needed.total)} on each device, which has "
-        f"{gigabytes(limit)}; {advice}, or --model.remat"
+        f"{gigabytes(limit)}; {advice}"
     )
 
 

@@ -51,10 +51,12 @@ def write_samples(
     written = [out / "grid.png", out / sample_files.SAMPLES]
     draw = identity(trained, chain, seed)
     with locked(out, "is drawing") if first else nullcontext():
-        there = sample_files.begin(out, draw, start, stop)
-        if there:
+        if sample_files.is_finished(out, draw, start, stop):
             print(f"{out} holds these images already")
             return written
+        if first:
+            sample_files.begin(out, draw, start, stop)
+        parallel.wait_for_all("begin")
         batches = missing_batches(out, start, stop, batch_size)
         # None may draw, and so fill a gap, before all know the same gaps.
         parallel.wait_for_all("gaps")
@@ -62,10 +64,18 @@ def write_samples(
         write_parts(out, trained, chain, batches[own], num=num, seed=seed)
         parallel.wait_for_all("parts")
         if first:
-            some = sample_files.read(out, start, min(stop, start + 100))
-            save_grid(written[0], np.concatenate(list(some)))
-            sample_files.finish(out, draw, start, stop, trained.parts.shape)
+            finish(out, trained, draw, start, stop)
     return written if first else []
+
+
+def finish(
+    out: Path, trained: Trained, draw: dict[str, Any], start: int, stop: int
+) -> None:
+    """Makes of the parts a grid of the first 100 images, and samples.npz of all."""
+    shape = trained.parts.shape
+    some = sample_files.read(out, start, min(stop, start + 100), shape)
+    save_grid(out / "grid.png", np.concatenate(list(some)))
+    sample_files.finish(out, draw, start, stop, shape)
 
 
 def missing_batches(
@@ -120,11 +130,13 @@ def identity(trained: Trained, chain: Chain, seed: int) -> dict[str, Any]:
 
 
 def write_chain(
-    out: Path, trained: Trained, *, num: int, seed: int, count: int
+    out: Path, trained: Trained, *, start: int, num: int, seed: int, count: int
 ) -> list[Path]:
     """Draws num images again and writes how they came to be, in count frames."""
     steps = even_steps(trained.parts.schedule.num_timesteps, count)
-    x_0, frames = draw_frames(trained, num=num, seed=seed, frame_steps=steps)
+    x_0, frames = draw_frames(
+        trained, num=num, start=start, seed=seed, frame_steps=steps
+    )
     return save_chain(out, x_0, frames)
 
 

@@ -74,4 +74,4 @@ def bernoulli(
     """
     # 16 bits a draw, not 32: dropout draws more numbers than all else together.
     draw = partial(jax.random.bits, shape=shape, dtype=jnp.uint16)
-    return jax.vmap(draw)(keys) < round(probability * 2**16)
+    return jax.vmap(draw)(keys).astype(jnp.uint32) < round(probability * 2**16)

@@ -59,6 +59,7 @@ class Meter:
             disable=None if active else True,
         )
         self.done, self.steps = first, steps
+        self.in_flight = max(1, STEPS_IN_FLIGHT // together)
         self.restart()
 
     def __enter__(self) -> Self:
@@ -84,8 +85,8 @@ class Meter:
         self.window.append(metrics)
         self.done += self.together
         self.bar.update(self.together)
-        if len(self.window) > STEPS_IN_FLIGHT:
-            jax.block_until_ready(self.window[-1 - STEPS_IN_FLIGHT])
+        if len(self.window) > self.in_flight:
+            jax.block_until_ready(self.window[-1 - self.in_flight])
 
     def read(self) -> dict[str, float]:
         """Means over the interval, the last bad_step, and images_per_s; waits."""

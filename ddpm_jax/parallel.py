@@ -12,6 +12,7 @@ axis_index(AXIS) counts the devices of all processes.
 
 from collections.abc import Callable
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -158,14 +159,26 @@ def compile_step(
         >>> float(compile_step(step, total, rows)(total, rows))
         4.0
     """
-    mapped = jax.pmap(
+    return _compile(map_step(step, len(args)), state, batch, *args)
+
+
+def map_step(
+    step: Callable[..., Tree], arguments: int, devices: Sequence[jax.Device] = ()
+) -> jax.stages.Wrapped:
+    """Maps step(state, batch, *args) over all devices, or those given; compiles nothing.
+
+    arguments is how many args there are. Apart from compile_step it serves those who
+    compile for devices that they only have a description of.
+    """
+    mapped: jax.stages.Wrapped = jax.pmap(
         step,
         axis_name=AXIS,
-        in_axes=(None, 0, *(None for _ in args)),
+        in_axes=(None, 0, *(None for _ in range(arguments))),
         out_axes=None,
         donate_argnums=(0,),
+        devices=list(devices) or None,
     )
-    return _compile(mapped, state, batch, *args)
+    return mapped
 
 
 def compile_map(

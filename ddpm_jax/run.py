@@ -158,7 +158,7 @@ def compile_train_step(
     optimiser: optax.GradientTransformation,
     key: jax.Array,
 ) -> Callable[..., Any]:
-    """Compiles the step; ValueError, with what would fit, if it exceeds the memory."""
+    """Compiles the step; MemoryError, with what would fit, if it exceeds the memory."""
     train, step = config.train, step_of(config, parts, optimiser)
     share = train.batch_size // jax.process_count()
     blank = itertools.repeat(np.zeros((share, *parts.shape), np.uint8))

@@ -1,13 +1,13 @@
 """Samples in a folder, written as they come, so that a draw that was killed goes on.
 
 While images are drawn, out/parts/ holds them as START-STOP.npy, uint8 [n, H, W, C] of
-the images START..STOP-1 of a seed. When all are there they become out/samples.npz, and
-parts/ goes. out/draw.json says of what draw they are.
+the images START..STOP-1 of a seed, beside a draw.json that says of what draw they are.
+When all are there they become out/samples.npz, described by out/draw.json, and parts/
+goes. At every instant the images are in one of the two places, or in both.
 """
 
 import json
 import re
-import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,48 +24,73 @@ Part = tuple[int, int, Path]
 """The first image of a file, the one behind its last, and the file."""
 
 
-def begin(out: Path, draw: dict[str, Any], start: int, stop: int) -> bool:
-    """Makes the folders, and says whether out holds images start..stop-1 already.
+def is_finished(out: Path, draw: dict[str, Any], start: int, stop: int) -> bool:
+    """Whether out/samples.npz holds images start..stop-1 of a draw.
 
-    draw is what tells these images from those of another draw.
+    draw is what tells its images from those of another.
+    """
+    wanted = draw | {"images": [start, stop]}
+    return (out / SAMPLES).exists() and read_draw(out) == wanted
+
+
+def begin(out: Path, draw: dict[str, Any], start: int, stop: int) -> None:
+    """Makes the folder of parts, or checks that those in it belong to this draw.
 
     Raises:
-      ValueError: if out holds an unfinished part of another draw; says what differs.
+      ValueError: if they do not, or if some lie outside start..stop-1.
     """
-    stored = read_draw(out)
-    unfinished = (out / PARTS).is_dir()
+    folder = out / PARTS
+    if folder.is_dir():
+        check_parts(out, draw, start, stop)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_draw(folder, draw)
+    for draft in (*out.glob(f"{SAMPLES}.*.partial"), *folder.glob("*.partial")):
+        draft.unlink()  # of a process that was killed
+
+
+def check_parts(out: Path, draw: dict[str, Any], start: int, stop: int) -> None:
+    """Raises ValueError unless all parts in out are of this draw and this range."""
+    folder = out / PARTS
+    stored = read_draw(folder)
+    if not stored:
+        raise ValueError(
+            f"{folder} is there, and no {DRAW} in it that says of what draw it is; "
+            "give another --out, or delete it"
+        )
     changed = [
         f"{name}: {stored.get(name)} -> {draw[name]}"
         for name in draw
         if stored.get(name) != draw[name]
     ]
-    if stored and unfinished and changed:
+    if changed:
         raise ValueError(
-            f"{out / PARTS} holds a part of another draw; finish that one, take "
-            "another --out, or delete it. What changed:\n  " + "\n  ".join(changed)
+            f"{folder} holds a part of another draw; finish that one, give another "
+            "--out, or delete it. What changed:\n  " + "\n  ".join(changed)
         )
-    if not unfinished and stored == draw | {"images": [start, stop]}:
-        return (out / SAMPLES).exists()
-    write_draw(out, draw)
-    (out / PARTS).mkdir(exist_ok=True)
-    return False
+    for first, last, path in parts_of(out):
+        if first < start or last > stop:
+            raise ValueError(
+                f"{path} holds images {first}..{last - 1} of an unfinished draw, and "
+                f"{start}..{stop - 1} are asked for; ask for all of them, or give "
+                "another --out"
+            )
 
 
-def read_draw(out: Path) -> dict[str, Any]:
-    """What out/draw.json says, or nothing if there is none."""
-    path = out / DRAW
+def read_draw(folder: Path) -> dict[str, Any]:
+    """What draw.json in a folder says, or nothing if there is none."""
+    path = folder / DRAW
     try:
         stored: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
         return stored
     except ValueError:
         raise ValueError(
-            f"{path} is damaged; delete it, or give another --out"
+            f"{path} is damaged; delete {folder}, or give another --out"
         ) from None
 
 
-def write_draw(out: Path, draw: dict[str, Any]) -> None:
-    """Writes out/draw.json."""
-    with replacing(out / DRAW) as file:
+def write_draw(folder: Path, draw: dict[str, Any]) -> None:
+    """Writes draw.json into a folder."""
+    with replacing(folder / DRAW) as file:
         file.write((json.dumps(draw, indent=2) + "\n").encode())
 
 
@@ -102,27 +127,32 @@ def gaps(out: Path, start: int, stop: int) -> list[range]:
     return [r for r in (*missing, range(at, stop)) if len(r)]
 
 
-def read(out: Path, start: int, stop: int) -> Iterator[np.ndarray]:
-    """Yields images start..stop-1 in order, a part at a time.
+def read(
+    out: Path, start: int, stop: int, shape: tuple[int, ...]
+) -> Iterator[np.ndarray]:
+    """Yields images start..stop-1 in order, [H, W, C] each, a part at a time.
 
     Raises:
-      ValueError: if a part is damaged; names it.
+      ValueError: if one is missing or a part is damaged; names it.
     """
     for first, last, path in parts_of(out):
-        own = slice(max(start - first, 0), min(stop, last) - first)
         if first >= stop or last <= start:
             continue
+        if first > start:
+            break
         try:
             images = np.load(path, allow_pickle=False)
-            if images.dtype != np.uint8 or len(images) != last - first:
+            if images.dtype != np.uint8 or images.shape != (last - first, *shape):
                 raise ValueError(f"it holds {images.dtype} {images.shape}")
         except (ValueError, OSError, EOFError) as error:
             raise ValueError(
                 f"{path} is damaged ({error}); delete it and draw again: the other "
                 "images are kept"
             ) from None
-        yield images[own]
+        yield images[start - first : min(stop, last) - first]
         start = min(stop, last)
+    if start < stop:
+        raise ValueError(f"image {start} is in no file of {out / PARTS}; draw again")
 
 
 def finish(
@@ -137,8 +167,18 @@ def finish(
     with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
         with archive.open("arr_0.npy", "w", force_zip64=True) as array:
             np.lib.format.write_array_header_1_0(array, header)
-            for images in read(out, start, stop):
+            for images in read(out, start, stop, shape):
                 array.write(images.tobytes())
     write_draw(out, draw | {"images": [start, stop]})
-    shutil.rmtree(out / PARTS)
+    remove_parts(out)
     return path
+
+
+def remove_parts(out: Path) -> None:
+    """Deletes the files of parts, once samples.npz has taken their place."""
+    folder = out / PARTS
+    for _, _, path in parts_of(out):
+        path.unlink()
+    (folder / DRAW).unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()

@@ -126,12 +126,17 @@ def draw(
 
 
 def draw_frames(
-    trained: Trained, *, num: int, seed: int = 0, frame_steps: tuple[int, ...]
+    trained: Trained,
+    *,
+    num: int,
+    start: int = 0,
+    seed: int = 0,
+    frame_steps: tuple[int, ...],
 ) -> tuple[np.ndarray, Frames]:
-    """The same images 0..num-1, and frames [num, F, H, W, C] of their chains."""
+    """Images start..start+num-1 again, and frames [num, F, H, W, C] of their chains."""
     shared = parallel.replicate((trained.params, jax.random.key(seed)))
     sample = partial(sample_frames, parts=trained.parts, frame_steps=frame_steps)
-    index = np.arange(num)
+    index = np.arange(start, start + num)
     x_0, frames = parallel.compile_map(sample, shared, index)(shared, index)
     return x_0, frames
 

@@ -48,6 +48,7 @@ def train(config: Config, workdir: Path, *, allow_config_change: bool = False) -
     Raises:
       ValueError, FileNotFoundError: one sentence, before anything is compiled, if the
         config, the images, the devices and the workdir do not go together.
+      MemoryError: with what would fit, if a step needs more than a device has.
       NonFiniteUpdateError: if an update was not finite; names the first such step.
       InterruptedRunError: on Ctrl-C or SIGTERM, once the state is saved.
     """
@@ -74,12 +75,12 @@ def train(config: Config, workdir: Path, *, allow_config_change: bool = False) -
         ) as checkpoints,
     ):
         state, optimiser, keys = start(config, parts, checkpoints)
-        store(workdir, config, dataset)
         first = int(state.step)
         if first >= config.train.steps:
             say(f"{workdir} is trained to step {first} already; nothing is left to do")
             return
         run = compile_run(config, dataset, parts, state, optimiser, keys)
+        store(workdir, config, dataset)
         with Logs(workdir, first, active=first_process()) as logs:
             loop(config, dataset, state, run, logs, checkpoints)
     say(f"checkpoints: {workdir / 'checkpoints'}")

@@ -26,6 +26,14 @@ from ddpm_jax.weights import load_weights
 
 CONFIG, DATA = "config.json", "data.json"
 
+HOW = (
+    ("model", "attention"),
+    ("model", "remat"),
+    ("train", "accumulate"),
+    ("train", "steps_per_dispatch"),
+)
+"""Fields that a run may change on the way: sections and names."""
+
 
 def read_config(workdir: Path) -> Config:
     """The config of the run in workdir, or of a .safetensors file of weights.
@@ -50,7 +58,8 @@ def check_config(workdir: Path, config: Config) -> None:
     """Raises ValueError, with what differs, if workdir holds a run of another config.
 
     A run counts once it has a checkpoint. Sizes and channels that the config leaves
-    to the images are not compared.
+    to the images are not compared, nor what changes how a step is computed and not
+    what it computes.
     """
     if latest_step(workdir) is None:
         return
@@ -59,6 +68,8 @@ def check_config(workdir: Path, config: Config) -> None:
     for name in ("image_size", "channels"):
         if fields["data"][name] is None:
             fields["data"][name] = getattr(stored.data, name)
+    for section, name in HOW:
+        fields[section][name] = getattr(getattr(stored, section), name)
     refuse(workdir, "config", differences(stored, from_dict(fields)))
 
 

@@ -81,18 +81,19 @@ PARAMS = {"w": np.zeros(25, np.float32)}  # 100 bytes
 @pytest.mark.parametrize(
     ("limit", "advice"),
     [
-        (2150, "try --train.accumulate 2, parts of 4 images"),
-        (1700, "try --train.accumulate 4, parts of 2 images"),
-        (1450, "try --train.accumulate 8, parts of 1 images"),
+        (2150, "fits with --train.accumulate 2, micro-batches of 4"),
+        (1700, "fits with --train.accumulate 4, micro-batches of 2"),
+        (1450, "fits with --train.accumulate 8, micro-batches of 1"),
         (1100, "take a smaller network"),
     ],
 )
-def test_a_step_that_does_not_fit_is_answered_by_parts_that_do(
+def test_a_step_that_does_not_fit_is_answered_by_micro_batches_that_do(
     limit: int, advice: str
 ) -> None:
-    # 1000 stay, 200 are two gradients, and 1800 belong to the images of one part.
+    # 1000 stay, a gradient is 100, and 1900 belong to the images. With n micro-batches
+    # there are two gradients: 1000 + 200 + 1900 / n.
     needed = Memory(arguments=1000, temporaries=2000, total=3000)
-    with pytest.raises(ValueError, match=advice) as refused:
+    with pytest.raises(MemoryError, match=advice) as refused:
         devices.check_memory(needed, limit, params=PARAMS, batch=8, accumulate=1)
     assert "\n" not in str(refused.value)
 
@@ -105,7 +106,9 @@ def test_a_step_that_fits_or_whose_limit_is_unknown_is_let_through(
     devices.check_memory(needed, limit, params=PARAMS, batch=8, accumulate=1)
 
 
-def test_more_parts_are_advised_than_there_are_already() -> None:
+def test_more_micro_batches_are_advised_than_there_are_already() -> None:
     needed = Memory(arguments=1000, temporaries=2000, total=3000)
-    parts = devices.parts_that_fit(needed, 2150, gradient=100, batch=24, accumulate=3)
-    assert parts == 6
+    count = devices.micro_batches_that_fit(
+        needed, 2150, gradient=100, batch=24, accumulate=3
+    )
+    assert count == 6

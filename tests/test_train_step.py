@@ -184,6 +184,16 @@ def test_gradients_added_up_in_parts_are_that_of_the_whole_batch(parts: int) -> 
     added = losses(partial(NOISY_STEP, accumulate=parts), state)
     np.testing.assert_allclose(added, whole, rtol=1e-5)
     assert len(set(whole)) == 20
+    # Clipping and Adam would hide a gradient that is too long.
+    norms = [
+        float(
+            jax.jit(partial(NOISY_STEP, accumulate=n))(state, BATCHES[0], KEY)[1][
+                "grad_norm"
+            ]
+        )
+        for n in (1, parts)
+    ]
+    assert norms[1] == pytest.approx(norms[0], rel=1e-5)
 
 
 def test_parts_that_do_not_divide_the_batch_are_refused() -> None:
@@ -200,3 +210,17 @@ def test_several_steps_in_one_dispatch_are_those_steps() -> None:
         mean = one_by_one[k : k + 5].mean()
         assert float(metrics["loss"]) == pytest.approx(mean, rel=1e-5)
     assert int(state.step) == 20 and int(metrics["bad_step"]) == -1
+
+
+def test_a_bad_update_within_a_dispatch_is_named() -> None:
+    def loss(
+        params: dict, keys: jax.Array, x_0: jax.Array, dropout_keys: jax.Array
+    ) -> jax.Array:
+        return params["a"] * jnp.log(x_0.mean((1, 2, 3)) + 1 - 1e-3)
+
+    step = partial(train_step, loss_fn=loss, optimiser=OPTIMISER)
+    batches = BATCHES[:5].copy()
+    batches[2, 1] = 0  # all black
+    state = init_state(LINE, OPTIMISER)
+    state, metrics = jax.jit(partial(train_steps, step=step))(state, batches, KEY)
+    assert (int(state.step), int(metrics["bad_step"])) == (5, 2)
