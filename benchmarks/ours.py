@@ -21,6 +21,7 @@ from ddpm_jax.build import build
 from ddpm_jax.build import init_params
 from ddpm_jax.chains import sample_images
 from ddpm_jax.config import Config
+from ddpm_jax.devices import release_memory
 from ddpm_jax.run import initial_state
 from ddpm_jax.run import optimiser_of
 from ddpm_jax.run import step_of
@@ -122,8 +123,11 @@ def read_config(
 
 def make_training(config: Config) -> Training:
     """Compiles the train step, draws the parameters, and makes up a batch."""
+    state = make_state(config)
+    release_memory()  # here and below, as ddpm_jax.run does
     step, images, key = compile_training(config)
-    return Training(step, make_state(config), images, key)
+    release_memory()
+    return Training(step, state, images, key)
 
 
 def make_state(config: Config) -> TrainState:

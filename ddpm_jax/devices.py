@@ -1,7 +1,10 @@
 """The devices of this machine: what JAX sees of them, and what their memory holds."""
 
+import ctypes
+import gc
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
@@ -116,6 +119,22 @@ def check_memory(
         f"a step needs {gigabytes(needed.total)} on each device, which has "
         f"{gigabytes(limit)}; {advice}"
     )
+
+
+def release_memory() -> None:
+    """Gives the memory that compiling left unused back to the system, on Linux.
+
+    glibc keeps what was freed: after the train step of CIFAR-10 has been compiled, more
+    than a gigabyte.
+
+    Example:
+        >>> release_memory()
+    """
+    gc.collect()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
+        if trim is not None:
+            trim(0)
 
 
 def gigabytes(size: int) -> str:

@@ -76,6 +76,7 @@ def start(
         state = parallel.replicate(parallel.run_once(fresh, keys.init))
     else:
         say(f"resuming from step {int(state.step)}")
+    devices.release_memory()
     return state, optimiser, keys
 
 
@@ -147,6 +148,7 @@ def compile_run(
         held_out=held_out,
         keys=keys,
     )
+    devices.release_memory()
     say(f"compiled in {time.perf_counter() - began:.1f} s")
     return run
 
