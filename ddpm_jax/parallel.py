@@ -165,7 +165,7 @@ def compile_step(
 def map_step(
     step: Callable[..., Tree], arguments: int, devices: Sequence[jax.Device] = ()
 ) -> jax.stages.Wrapped:
-    """Maps step(state, batch, *args) over all devices, or those given; compiles nothing.
+    """Maps step(state, batch, *args) over devices, all or those given; compiles not.
 
     arguments is how many args there are. Apart from compile_step it serves those who
     compile for devices that they only have a description of.
