@@ -55,9 +55,9 @@ class Chip(NamedTuple):
 
 # The TPUs' links: the all-reduce bandwidth of a pod over its chips.
 CHIPS = {
-    "TPU v4": Chip(
-        *(4, {"topology_name": "v4:2x2x1", "chip_config_name": "megachip"}),
-        *(275e12, 32e9, 1.2e12, 268e9, 3.22),
+    # Two cores of a chip are two devices to the compiler; each has half of the chip.
+    "TPU v4 core": Chip(
+        *(8, {"topology_name": "v4:2x2x1"}), *(137.5e12, 16e9, 0.6e12, 134e9, 1.61)
     ),
     "TPU v5e": Chip(
         *(8, {"topology_name": "v5e:2x4"}), *(197e12, 16e9, 0.8e12, 200e9, 1.20)

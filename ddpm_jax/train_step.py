@@ -185,6 +185,11 @@ def loss_and_gradient(
         return value_and_grad(params, examples)
 
     def add(total: optax.Updates, part: Examples) -> tuple[optax.Updates, jax.Array]:
+        # Where the loop is unrolled XLA would keep all micro-batches in memory at once:
+        # so x_0 waits for the sum of those before, of which it takes nothing.
+        keys, x_0, *rest = part
+        nothing = 0 * sum(leaf.ravel()[0] for leaf in jax.tree.leaves(total))
+        part = (keys, x_0 + nothing, *rest)
         (loss, losses), grads = value_and_grad(params, part)
         return jax.tree.map(jnp.add, total, (loss, grads)), losses
 
