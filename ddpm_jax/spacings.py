@@ -66,7 +66,7 @@ def uniform_times(table: np.ndarray, num_steps: int) -> np.ndarray:
 def quadratic_times(table: np.ndarray, num_steps: int) -> np.ndarray:
     """Times [S] that are closer where there is little noise: squares, T-1 to 0.
 
-    Song et al. (2021), App. D.2, choose the same for CIFAR-10, up to 0.8 T.
+    Song et al. (2021), App. D.2, choose such times for CIFAR-10.
 
     Example:
       >>> quadratic_times(np.zeros(1000), 4)
@@ -86,7 +86,7 @@ def trailing_times(table: np.ndarray, num_steps: int) -> np.ndarray:
 
 
 def log_snr_times(table: np.ndarray, num_steps: int) -> np.ndarray:
-    """Times [S] at which lambda rises evenly: Lu et al. (2022), Sec. 3.3.
+    """Times [S] at which lambda rises evenly: Lu et al. (2022).
 
     Example:
       >>> table = np.log(np.cumprod(1 - np.linspace(1e-4, 0.02, 1000)))

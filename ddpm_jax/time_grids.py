@@ -81,12 +81,15 @@ class TimeGrid:
 
     @property
     def noise_numbers(self) -> np.ndarray:
-        """The number of each step in the keys of its noise, int32 [S].
+        """The number of each step in the keys of its noise, uint32 [S].
 
-        That is t on whole grids, as in `ddpm_sample`, and the steps left on others.
+        A function of t alone, so that parts of a chain draw what the whole would: t on
+        whole grids, as in `ddpm_sample`, which draws x_T as number T; on others T + 1
+        and t in units of 2^-16.
         """
-        steps = self.times[:-1] if self.whole else range(self.num_steps - 1, -1, -1)
-        return np.array(steps, np.int32)
+        times = np.array(self.times[:-1])
+        between = self.num_timesteps + 1 + np.floor(times * 2**16)
+        return (times if self.whole else between).astype(np.uint32)
 
 
 def make_time_grid(

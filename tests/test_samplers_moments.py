@@ -113,16 +113,21 @@ def test_ddim_with_eta_1_is_the_ancestral_chain_of_small_variance() -> None:
     np.testing.assert_allclose(ddim, small, atol=2e-5)
 
 
-def test_chains_that_are_cut_in_two_are_whole() -> None:
-    first = time_grid_at(SHORT, (19, 12, 9, 4))
-    rest, both = (
-        time_grid_at(SHORT, (4, 2, -1)),
-        time_grid_at(SHORT, (19, 12, 9, 4, 2, -1)),
-    )
-    for sample in (ancestral_sample, ddim_sample):
-        draw = partial(sample, {}, KEY, (4, 3), eps_fn=tanh_model)
-        halves = draw(grid=rest, x_T=draw(grid=first))
-        np.testing.assert_allclose(halves, draw(grid=both), atol=2e-6)
+@pytest.mark.parametrize("times", [(19, 12, 9, 4, -1), (19.0, 12.5, 9.0, 4.25, -1.0)])
+def test_chains_that_are_cut_in_two_are_whole(times: tuple) -> None:
+    def draw(times: tuple, x_T: jax.Array | None) -> jax.Array:
+        grid = time_grid_at(SHORT, times)
+        return ancestral_sample({}, KEY, (4, 3), grid=grid, eps_fn=tanh_model, x_T=x_T)
+
+    halves = draw(times[2:], draw(times[:3], None))
+    np.testing.assert_allclose(halves, draw(times, None), atol=2e-6)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_no_two_draws_of_a_chain_have_one_number(whole: bool) -> None:
+    grid = make_time_grid(SCHEDULE, 1000, "karras", whole=whole)
+    numbers = [*grid.noise_numbers.tolist(), grid.num_timesteps]
+    assert len(set(numbers)) == 1001
 
 
 def edm_grid(whole: bool) -> TimeGrid:

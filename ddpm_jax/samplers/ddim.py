@@ -72,7 +72,7 @@ def ddim_sample(
 
     log_ratio = grid.log_alpha_bar[:-1] - grid.log_alpha_bar[1:]
     deviation = grid.sigma[1:] / grid.sigma[:-1] * np.sqrt(-np.expm1(log_ratio)) * eta
-    sigma = np.sqrt(grid.sigma[1:] ** 2 - deviation**2)
+    sigma = np.sqrt(np.maximum(grid.sigma[1:] ** 2 - deviation**2, 0))
     coefficients = jnp.stack([grid.alpha[1:], sigma, deviation], axis=1)
     rows = (levels(grid), coefficients, jnp.asarray(grid.noise_numbers))
     x_0, _ = jax.lax.scan(one_step, start, rows)

@@ -1,6 +1,6 @@
 """DPM-Solver++: the flow in lambda = log(alpha / sigma), by a multistep formula.
 
-In lambda the probability-flow ODE has the exact solution (Lu et al. 2022b, Eq. 9)
+In lambda the probability-flow ODE has the exact solution (Lu et al. 2022b, Prop. 4.1)
 
     x_s = sigma_s / sigma_t x_t + sigma_s integral of e^lambda x_0(lambda) d lambda
 
@@ -127,9 +127,9 @@ def dpmpp_weights(
 ) -> np.ndarray:
     """What a step adds of its own x_0 and of those of the two steps before: [3].
 
-    Lu et al. (2022b), App. B, with their D_1 = h x_0' and D_2 = h^2 x_0''. They take
-    the second divided difference for D_2, which is half of it. The missing factor of 2
-    costs an order, so it is put in, unless the published formula is wanted.
+    The third order needs slope = h x_0' and curvature = h^2 x_0''. The code of Lu et
+    al. (2022b) takes the second divided difference for the latter, which is half of it.
+    The missing factor of 2 costs an order, so it is put in, unless published is True.
 
     Example:
       >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
