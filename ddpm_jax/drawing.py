@@ -56,6 +56,10 @@ def write_samples(
             return written
         if first:
             sample_files.begin(out, draw, start, stop)
+            if (out / sample_files.SAMPLES).exists():
+                print(
+                    f"remark: {written[1]} holds another draw, until this is finished"
+                )
         parallel.wait_for_all("begin")
         batches = missing_batches(out, start, stop, batch_size)
         # None may draw, and so fill a gap, before all know the same gaps.
@@ -107,6 +111,7 @@ def write_parts(
     if missing < num:
         print(f"going on: {num - missing} of {num} images are there")
     size = max(map(len, batches))
+    print("compiling; later starts find the program in the cache ...", flush=True)
     sample = compile_sampler(trained, seed=seed, batch_size=size, chain=chain)
     with image_bar(num, num - missing) as bar:
         for index in batches:
@@ -116,13 +121,14 @@ def write_parts(
 
 def identity(trained: Trained, chain: Chain, seed: int) -> dict[str, Any]:
     """What tells the images of a draw from those of another."""
-    sums = [zlib.crc32(np.asarray(leaf)) for leaf in jax.tree.leaves(trained.params)]
+    leaves = map(np.asarray, jax.tree.leaves(trained.params))
+    sums = [zlib.crc32(leaf.tobytes()) for leaf in leaves]
     config = dataclasses.asdict(trained.config)
     return {
         "seed": seed,
         "step": trained.step,
         "ema": trained.ema,
-        "crc32 of the weights": zlib.crc32(np.array(sums, np.uint32)),
+        "crc32 of the weights": zlib.crc32(np.array(sums, np.uint32).tobytes()),
         "process": config["process"],
         "objective": config["objective"],
         "chain": chain._asdict(),

@@ -54,10 +54,16 @@ def check_batch_size(batch_size: int, device_count: int, accumulate: int = 1) ->
         return
     below = max(batch_size, 0) // factor * factor
     legal = [size for size in (below, below + factor) if size > 0]
-    parts = f" in {accumulate} parts each" if accumulate > 1 else ""
+    devices = f"{device_count} device{'s' if device_count > 1 else ''}"
+    sizes = " or ".join(map(str, legal))
+    if accumulate == 1:
+        raise ValueError(
+            f"batch_size {batch_size} cannot be divided among {devices}: use {sizes}"
+        )
     raise ValueError(
-        f"batch_size {batch_size} cannot be divided among {device_count} devices"
-        f"{parts}: use {' or '.join(map(str, legal))}"
+        f"train.batch_size {batch_size} cannot be divided among {devices} and into "
+        f"train.accumulate {accumulate} micro-batches: use {sizes}, or another "
+        "train.accumulate"
     )
 
 

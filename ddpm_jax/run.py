@@ -129,7 +129,8 @@ def compile_run(
     if int(state.step) % together:
         raise ValueError(
             f"the run stands at step {int(state.step)}, which is not a multiple of "
-            f"train.steps_per_dispatch {together}: use one that divides it"
+            f"train.steps_per_dispatch {together}: go on with 1 until a checkpoint at "
+            "such a multiple, or use one that divides the step"
         )
     say("compiling; later starts find the programs in the cache ...")
     began = time.perf_counter()

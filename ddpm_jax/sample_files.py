@@ -51,11 +51,13 @@ def begin(out: Path, draw: dict[str, Any], start: int, stop: int) -> None:
 def check_parts(out: Path, draw: dict[str, Any], start: int, stop: int) -> None:
     """Raises ValueError unless all parts in out are of this draw and this range."""
     folder = out / PARTS
+    if not parts_of(out):
+        return
     stored = read_draw(folder)
     if not stored:
         raise ValueError(
             f"{folder} is there, and no {DRAW} in it that says of what draw it is; "
-            "give another --out, or delete it"
+            f"give another --out, or delete {folder}"
         )
     changed = [
         f"{name}: {stored.get(name)} -> {draw[name]}"
@@ -65,7 +67,7 @@ def check_parts(out: Path, draw: dict[str, Any], start: int, stop: int) -> None:
     if changed:
         raise ValueError(
             f"{folder} holds a part of another draw; finish that one, give another "
-            "--out, or delete it. What changed:\n  " + "\n  ".join(changed)
+            f"--out, or delete {folder}. What changed:\n  " + "\n  ".join(changed)
         )
     for first, last, path in parts_of(out):
         if first < start or last > stop:

@@ -165,6 +165,13 @@ def test_a_batch_size_that_cannot_be_divided_names_the_nearest_that_can(
     parallel.check_batch_size(2 * devices, devices)
 
 
+def test_micro_batches_that_do_not_divide_are_named() -> None:
+    with pytest.raises(ValueError, match="among 1 device .*accumulate 3 micro") as e:
+        parallel.check_batch_size(32, 1, 3)
+    assert "use 30 or 33, or another train.accumulate" in str(e.value)
+    parallel.check_batch_size(24, 2, 4)
+
+
 def test_shard_refuses_rows_that_cannot_be_divided() -> None:
     with pytest.raises(ValueError, match="batch_size 3 .* use 2 or 4"):
         parallel.shard(rows_of(3))

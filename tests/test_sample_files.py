@@ -67,6 +67,12 @@ def test_parts_of_another_draw_are_refused_and_kept(tmp_path: Path) -> None:
     refused(tmp_path, "holds a part of another draw.*\n  seed: 1 -> 2$", {"seed": 2})
 
 
+def test_a_folder_of_parts_without_parts_is_in_nobodys_way(tmp_path: Path) -> None:
+    add(tmp_path)
+    sample_files.begin(tmp_path, DRAW | {"seed": 2}, 0, 20)
+    assert sample_files.read_draw(tmp_path / "parts")["seed"] == 2
+
+
 def test_parts_that_nothing_describes_are_refused_and_kept(tmp_path: Path) -> None:
     add(tmp_path, (0, 5))
     (tmp_path / "parts" / "draw.json").unlink()
