@@ -91,6 +91,9 @@ class Accelerators:
     """Type of the large layers."""
     share: float = 0.4
     """Of the peak that a step reaches: an assumption, until one was measured."""
+    account_of: str | None = None
+    """Compile for this kind of TPU only, and take its account for all (a compilation
+    takes minutes); None: for each."""
     out: Path = report.RESULTS
     """The folder of the JSON file."""
 
@@ -98,7 +101,7 @@ class Accelerators:
 def main(arguments: list[str]) -> int:
     """Parses, compiles, calculates, prints a table and writes the JSON file."""
     options = command.parse(Accelerators, arguments)
-    for name in options.chips:
+    for name in (*options.chips, options.account_of or options.chips[0]):
         if name not in CHIPS:
             raise ValueError(f"there is no chip {name}; there are {', '.join(CHIPS)}")
     # The TPU compiler would ask a machine's server what TPU it has.
@@ -107,7 +110,10 @@ def main(arguments: list[str]) -> int:
     config = read_config(
         options.config, batch_size=options.batch_size, dtype=options.dtype
     )
-    rows = [row(name, config, options) for name in options.chips]
+    shared = None
+    if options.account_of is not None:
+        shared = account(CHIPS[options.account_of], config)
+    rows = [row(name, config, options, shared) for name in options.chips]
     print(table.render("accelerators", rows))
     batch = config.train.batch_size
     stem = f"{options.config.stem}-batch{batch}-{options.dtype}"
@@ -115,14 +121,19 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def row(name: str, config: Config, options: Accelerators) -> report.Row:
-    """The estimate for one kind of chip."""
+def row(
+    name: str, config: Config, options: Accelerators, shared: Program | None
+) -> report.Row:
+    """The estimate for one kind of chip; shared is the account for all TPUs, if any."""
     chip, batch = CHIPS[name], config.train.batch_size
     check_batch_size(batch, chip.number)
-    program = account(chip, config)
+    own = shared is None or not chip.topology
+    program = account(chip, config) if own else shared
+    assert program is not None
     return {
         "config": options.config.name,
         "chip": f"{chip.number} x {name}",
+        "account": "CPU" if not chip.topology else options.account_of or name,
         "images": batch // chip.number,
         "gflop": program.operations / 1e9,
         "gb_moved": in_giga(program.bytes_moved),

@@ -104,6 +104,7 @@ COLUMNS = {
     "accelerators": {
         "config": "{config}",
         "chips": "{chip}",
+        "account": "{account}",
         "images per chip": "{images}",
         "GFLOP": "{gflop:,.0f}",
         "GB moved": "{gb_moved:.2f}",
