@@ -42,11 +42,14 @@ def main() -> None:
     trained = load_trained(WORKDIR)
     images = np.concatenate(list(draw(trained, num=25, seed=0, batch_size=25)))
     save_grid(OUT / "grid.png", images)
+    config = dataclasses.asdict(trained.config)
+    # Where the images lay is of no use to others.
+    config["data"]["source"] = Path(sys.argv[1]).name
     save_weights(
         OUT / "ema",
         trained.params,
         step=trained.step,
-        config=dataclasses.asdict(trained.config),
+        config=config,
         dtype=jnp.bfloat16,
     )
 
