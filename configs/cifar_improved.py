@@ -6,8 +6,8 @@ those of the flags that their code was run with. Their network is another in wha
 flags do not name: 4 heads, t scaled to 0..1000, t that scales and shifts the
 activations, no clipping of gradients.
 
-Reproduces: NLL 3.17 bits/dim, FID 3.19 (the paper's numbers, 500,000 steps, EMA
-            weights, with their network; not yet measured by this project).
+Reproduces: a row of the paper's Table 2, with another network (see above); not yet
+            measured by this project.
 Network:    49,066,246 parameters.
 Data:       TFDS cifar10, as in cifar.py.
 Hardware:   not yet measured by this project. A grid of samples takes 4,000 steps.
