@@ -49,10 +49,10 @@ TABLE_2 = {
     "mean_vlb_learned": ("posterior_mean", "vlb", "learned"),
 }
 
-# Nichol and Dhariwal (2021), CIFAR-10: loss and how t is drawn, NLL and FID.
+# Nichol and Dhariwal (2021), CIFAR-10: loss and how t is drawn.
 IMPROVED = {
-    "cifar_improved": ("hybrid", "uniform", "3.17", "3.19"),
-    "cifar_improved_vlb": ("vlb", "importance", "2.94", "11.47"),
+    "cifar_improved": ("hybrid", "uniform"),
+    "cifar_improved_vlb": ("vlb", "importance"),
 }
 
 
@@ -156,14 +156,13 @@ def test_a_learned_variance_costs_the_last_convolution_one_more_output_each() ->
 
 @pytest.mark.parametrize("name", IMPROVED)
 def test_the_improved_runs_have_the_flags_of_their_papers_code(name: str) -> None:
-    config, (loss, sampling, nll, fid) = config_of(name), IMPROVED[name]
+    config, (loss, sampling) = config_of(name), IMPROVED[name]
     objective, model, train = config.objective, config.model, config.train
     assert (objective.prediction, objective.variance) == ("eps", "learned_range")
     assert (objective.loss, objective.t_sampling) == (loss, sampling)
     assert (config.process.schedule, config.process.num_timesteps) == ("cosine", 4000)
     assert (model.ch, model.num_res_blocks, model.dropout) == (128, 3, 0.3)
     assert (train.learning_rate, train.batch_size) == (1e-4, 128)
-    assert f"NLL {nll} bits/dim" in card_of(name) and f"FID {fid}" in card_of(name)
     changed = differences(config_of("cifar_improved"), config)
     assert all(line.startswith("objective.") for line in changed), changed
 
@@ -176,9 +175,10 @@ def test_the_digits_by_v_differ_in_process_and_objective_only() -> None:
 
 def test_no_row_of_the_paper_is_said_to_be_measured_here() -> None:
     for name in NAMES:
-        if name in {*PAPER, *IMPROVED} or name.startswith("ablation_"):
+        ours = name not in {*PAPER, *IMPROVED} and not name.startswith("ablation_")
+        if not ours:
             words = " ".join(card_of(name).split())
-            assert "paper's number" in words, name
+            assert "paper's number" in words or name in IMPROVED, name
             assert re.search("not yet measured by this project", words, re.I), name
 
 
