@@ -39,6 +39,10 @@ class Sample:
     """Where the steps of a short chain lie."""
     eta: float = 0.0
     """Noise of ddim, from 0, none, to 1, as much as the ancestral chain's."""
+    label: tuple[int, ...] = ()
+    """Classes to draw, one after another, of a model that was trained with labels."""
+    guidance: float = 1.0
+    """Classifier-free guidance towards the label; 1 is none, 2 a usual scale."""
     threshold: float | None = None
     """Dynamic thresholding: the percentile, such as 0.995; clipping if not given."""
     step: int | None = None
@@ -84,7 +88,7 @@ def main(arguments: list[str]) -> int:
             options.workdir, step=options.step, ema=options.ema
         )
         chain = chains.Chain(*(getattr(options, x) for x in chains.Chain._fields))
-        if options.progressive and chain != chains.Chain():
+        if options.progressive and not chain.takes_all_steps():
             raise ValueError(
                 "--progressive shows the paper's chain; leave out --sampler"
             )
@@ -104,6 +108,7 @@ def main(arguments: list[str]) -> int:
             written += drawing.write_chain(
                 options.out,
                 trained,
+                chain,
                 start=options.start,
                 num=min(options.num, 8),
                 seed=options.seed,

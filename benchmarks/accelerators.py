@@ -33,6 +33,7 @@ from benchmarks.work import Dtype
 from ddpm_jax import command
 from ddpm_jax.build import build
 from ddpm_jax.config import Config
+from ddpm_jax.data import Batch
 from ddpm_jax.devices import memory_of
 from ddpm_jax.parallel import check_batch_size
 from ddpm_jax.parallel import map_step
@@ -204,9 +205,9 @@ def account(chip: Chip, config: Config) -> Program:
     initial = partial(initial_state, parts, optimiser)
     state = jax.eval_shape(initial, jax.random.key(0))
     rows = config.train.batch_size // chip.number, *parts.shape
-    images = jax.ShapeDtypeStruct((len(devices), *rows), "uint8")
+    batch = Batch(jax.ShapeDtypeStruct((len(devices), *rows), "uint8"))
     key = jax.eval_shape(lambda: jax.random.key(0))
-    compiled = mapped.lower(state, images, key).compile()
+    compiled = mapped.lower(state, batch, key).compile()
     costs, needed = compiled.cost_analysis(), memory_of(compiled)
     assert costs is not None and needed is not None
     if not chip.topology:

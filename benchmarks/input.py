@@ -21,6 +21,7 @@ from benchmarks.ours import make_training
 from benchmarks.ours import read_config
 from ddpm_jax import command
 from ddpm_jax import parallel
+from ddpm_jax.data import Batch
 from ddpm_jax.data import Images
 from ddpm_jax.data import batches
 from ddpm_jax.data import load
@@ -79,31 +80,31 @@ def read_images(options: Input) -> Images:
     return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
 
 
-def feed_of(images: Images, batch_size: int) -> Iterator[np.ndarray]:
+def feed_of(images: Images, batch_size: int) -> Iterator[Batch]:
     """The batches of a run from its first step on."""
     return batches(images, seed=0, start_step=0, batch_size=batch_size)
 
 
-def rate(feed: Iterator[np.ndarray], seconds: float) -> float:
+def rate(feed: Iterator[Batch], seconds: float) -> float:
     """Images per second of the pipeline alone, after its first batch."""
     next(feed)
     began, count = time.perf_counter(), 0
     while time.perf_counter() - began < seconds:
-        count += len(next(feed))
+        count += len(next(feed).images)
     return count / (time.perf_counter() - began)
 
 
 def run_loop(
-    training: Training, feed: Iterator[np.ndarray], steps: int
+    training: Training, feed: Iterator[Batch], steps: int
 ) -> tuple[float, float]:
     """Trains, and returns the seconds spent on input and the seconds in all."""
     step, state, _, key = training
     waits, ends, metrics = [], [], []
     for _ in range(5 + steps):
         began = time.perf_counter()
-        images = parallel.shard(next(feed))
+        batch = parallel.shard(next(feed))
         waits.append(time.perf_counter() - began)
-        state, scalars = step(state, images, key)
+        state, scalars = step(state, batch, key)
         metrics.append(scalars)
         jax.block_until_ready(metrics[-1 - STEPS_IN_FLIGHT :][0])
         ends.append(time.perf_counter())

@@ -21,6 +21,7 @@ from ddpm_jax.build import build
 from ddpm_jax.build import init_params
 from ddpm_jax.chains import sample_images
 from ddpm_jax.config import Config
+from ddpm_jax.data import Batch
 from ddpm_jax.devices import release_memory
 from ddpm_jax.run import initial_state
 from ddpm_jax.run import optimiser_of
@@ -33,11 +34,11 @@ CIFAR = ROOT / "configs" / "cifar.py"
 
 
 class Training(NamedTuple):
-    """A compiled train step and what it is called with: step(state, images, key)."""
+    """A compiled train step and what it is called with: step(state, batch, key)."""
 
     step: jax.stages.Compiled
     state: TrainState
-    images: jax.Array
+    batch: Batch
     key: jax.Array
 
 
@@ -63,11 +64,11 @@ def train_work(config: Config, task: Task) -> Work:
 
 def train_turn(training: Training) -> Callable[[], None]:
     """A function that takes one step, on from the last, and waits for it."""
-    step, state, images, key = training
+    step, state, batch, key = training
 
     def turn() -> None:
         nonlocal state
-        state, _ = step(state, images, key)
+        state, _ = step(state, batch, key)
         jax.block_until_ready(state)
 
     return turn
@@ -125,9 +126,9 @@ def make_training(config: Config) -> Training:
     """Compiles the train step, draws the parameters, and makes up a batch."""
     state = make_state(config)
     release_memory()  # here and below, as ddpm_jax.run does
-    step, images, key = compile_training(config)
+    step, batch, key = compile_training(config)
     release_memory()
-    return Training(step, state, images, key)
+    return Training(step, state, batch, key)
 
 
 def make_state(config: Config) -> TrainState:
@@ -139,7 +140,7 @@ def make_state(config: Config) -> TrainState:
 
 def compile_training(
     config: Config,
-) -> tuple[jax.stages.Compiled, jax.Array, jax.Array]:
+) -> tuple[jax.stages.Compiled, Batch, jax.Array]:
     """The compiled train step, a batch and a key for it; makes no parameters."""
     parts, optimiser = build(config), optimiser_of(config)
     step = step_of(config, parts, optimiser)
@@ -147,10 +148,10 @@ def compile_training(
     state = parallel.abstract(jax.eval_shape(initial, jax.random.key(0)))
     shape = config.train.batch_size, *parts.shape
     noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    images, key = parallel.shard(noise), parallel.replicate(jax.random.key(1))
+    batch, key = parallel.shard(Batch(noise)), parallel.replicate(jax.random.key(1))
     # In one process compile_step returns what the compiler made; it promises less.
-    compiled = parallel.compile_step(step, state, images, key)
-    return cast("jax.stages.Compiled", compiled), images, key
+    compiled = parallel.compile_step(step, state, batch, key)
+    return cast("jax.stages.Compiled", compiled), batch, key
 
 
 def make_sampler(

@@ -14,6 +14,9 @@ from ddpm_jax.config import Config
 from ddpm_jax.config import Model
 from ddpm_jax.config import Objective
 from ddpm_jax.config import schedule_of
+from ddpm_jax.data.dataset import Batch
+from ddpm_jax.guidance import classifier_free_eps
+from ddpm_jax.guidance import drop_labels
 from ddpm_jax.images import to_model_range
 from ddpm_jax.prediction import model_functions
 from ddpm_jax.prediction import training_loss
@@ -34,9 +37,12 @@ class Parts(NamedTuple):
     model: UNet
     shape: tuple[int, int, int]  # (H, W, C) of an image
     schedule: Schedule
-    network: ModelFn  # (params, x_t, t) -> [B, H, W, C], or 2C if variance is learned
+    # (params, x_t, t) -> [B, H, W, C], or 2C if variance is learned
+    network: Callable[..., jax.Array]
     sampler: dict[str, Any]  # eps_fn or x0_fn, variance and clip_x0, for ddpm_sample
-    loss_fn: Callable[..., jax.Array]  # (params, keys, x_0, dropout_keys, t) -> [B]
+    objective: Objective
+    loss_fn: Callable[..., jax.Array]  # network_loss: (params, keys, x_0, ...) -> [B]
+    label_dropout: float  # 0: the network always saw a label
     draw_t: Callable[..., Drawn] | None  # for train_step; None: loss_fn draws t
     history: History | None  # of a TrainState before step 0
 
@@ -70,24 +76,54 @@ def build(config: Config) -> Parts:
         shape=shape,
         schedule=schedule,
         network=network,
-        sampler={
-            **model_functions(
-                network,
-                schedule=schedule,
-                prediction=objective.prediction,
-                variance=objective.variance,
-            ),
-            "clip_x0": objective.clip_x0,
-        },
+        sampler=sampler_of(network, schedule, objective),
+        objective=objective,
         loss_fn=partial(
             network_loss,
             network=network,
             schedule=schedule,
             objective=objective,
+            num_classes=config.model.num_classes,
+            label_dropout=config.train.label_dropout,
         ),
+        label_dropout=config.train.label_dropout,
         draw_t=draw_t and partial(draw_t, num_timesteps=schedule.num_timesteps),
         history=empty_history(schedule.num_timesteps) if by_loss else None,
     )
+
+
+def sampler_of(
+    network: ModelFn, schedule: Schedule, objective: Objective
+) -> dict[str, Any]:
+    """The options of a sampler that say what the network is: eps_fn or x0_fn, ..."""
+    model = model_functions(
+        network,
+        schedule=schedule,
+        prediction=objective.prediction,
+        variance=objective.variance,
+    )
+    return {**model, "clip_x0": objective.clip_x0}
+
+
+def conditioned(parts: Parts, labels: jax.Array, scale: float = 1.0) -> Parts:
+    """The parts of a network that is told labels [B], and guided by them at scale.
+
+    Scale 1 is the conditional network as it is. Another one asks it twice at a time, on
+    2B images; it is applied to whatever the network predicts, since eps, x_0, v and the
+    posterior mean are, at a given x_t, linear in one another.
+    """
+    network = partial(parts.network, labels=labels)
+    if scale != 1:
+        assert parts.model.num_classes is not None  # check_labels has seen to it
+        network = partial(
+            classifier_free_eps,
+            eps_fn=parts.network,
+            labels=labels,
+            null_label=parts.model.num_classes,
+            scale=scale,
+        )
+    sampler = sampler_of(network, parts.schedule, parts.objective)
+    return parts._replace(network=network, sampler=sampler)
 
 
 def make_model(config: Model, shape: tuple[int, int, int], learned: bool) -> UNet:
@@ -112,6 +148,7 @@ def make_model(config: Model, shape: tuple[int, int, int], learned: bool) -> UNe
         # A model trained with cuDNN's attention can be drawn from without a GPU.
         attention=config.attention if jax.default_backend() == "gpu" else "xla",
         remat=config.remat,
+        num_classes=config.num_classes,
     )
 
 
@@ -128,10 +165,11 @@ def apply_network(
     x_t: jax.Array,
     t: jax.Array,
     dropout_keys: jax.Array | None = None,
+    labels: jax.Array | None = None,
 ) -> jax.Array:
     """Applies the U-Net to x_t [B, H, W, C], with dropout where keys [B] are given."""
     with jax.default_matmul_precision(precision):
-        return jnp.asarray(model.apply(params, x_t, t, dropout_keys))
+        return jnp.asarray(model.apply(params, x_t, t, dropout_keys, labels))
 
 
 def network_loss(
@@ -139,16 +177,25 @@ def network_loss(
     keys: jax.Array,
     x_0: jax.Array,
     dropout_keys: jax.Array | None = None,
+    labels: jax.Array | None = None,
     t: jax.Array | None = None,
     *,
     network: Callable[..., jax.Array],
     schedule: Schedule,
     objective: Objective,
+    num_classes: int | None = None,
+    label_dropout: float = 0.0,
 ) -> jax.Array:
     """The objective [B] of a network, with dropout where keys [B] are given.
 
-    t [B] is drawn uniformly from keys where it is not given.
+    Dropout includes that of labels [B]. t [B] is drawn uniformly from keys where it is
+    not given.
     """
+    if labels is not None:
+        if dropout_keys is not None:
+            assert num_classes is not None  # or there would be no labels
+            labels = drop_labels(dropout_keys, labels, num_classes, label_dropout)
+        network = partial(network, labels=labels)
     return training_loss(
         params,
         keys,
@@ -165,14 +212,15 @@ def network_loss(
 
 def held_out_loss(
     shared: tuple[optax.Params, jax.Array],
-    examples: tuple[jax.Array, jax.Array],
+    examples: tuple[Batch, jax.Array],
     *,
     loss_fn: Callable[..., jax.Array],
 ) -> jax.Array:
-    """The loss [B] of uint8 images [B, H, W, C], with the same noise at every call.
+    """The loss [B] of a batch of uint8 images, with the same noise at every call.
 
-    shared is (params, key); examples are (images, index [B]), and the noise of an
+    shared is (params, key); examples are (batch, index [B]), and the noise of an
     image is drawn from fold_in(key, index).
     """
-    (params, key), (images, index) = shared, examples
-    return loss_fn(params, per_image.fold_in_each(key, index), to_model_range(images))
+    (params, key), (batch, index) = shared, examples
+    keys, x_0 = per_image.fold_in_each(key, index), to_model_range(batch.images)
+    return loss_fn(params, keys, x_0, labels=batch.labels)

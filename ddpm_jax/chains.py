@@ -1,5 +1,6 @@
 """Which chain draws a model's images, and the images that it draws."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -8,9 +9,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 
 from ddpm_jax import keys as per_image
 from ddpm_jax.build import Parts
+from ddpm_jax.build import conditioned
 from ddpm_jax.images import to_uint8
 from ddpm_jax.reverse import LEARNED
 from ddpm_jax.samplers import SAMPLERS
@@ -28,12 +31,24 @@ class Chain(NamedTuple):
     spacing: str = "uniform"  # a name in SPACINGS: where the steps lie
     eta: float = 0.0  # of ddim
     threshold: float | None = None  # percentile of dynamic thresholding
+    label: tuple[int, ...] = ()  # classes of images 0, 1, ... in turn; (): of none
+    guidance: float = 1.0  # scale of classifier-free guidance; 1: none
+
+    def takes_all_steps(self) -> bool:
+        """Whether it is the paper's chain, whatever the label.
+
+        Example:
+          >>> Chain(label=(3,)).takes_all_steps(), Chain("ddim").takes_all_steps()
+          (True, False)
+        """
+        return self._replace(label=(), guidance=1.0) == Chain()
 
 
 def chain_of(parts: Parts, chain: Chain) -> Callable[..., jax.Array]:
     """A chain as a function of (params, keys, shape), with the model's own options.
 
-    The paper's, of all T steps, is `ddpm_sample` itself.
+    The paper's, of all T steps, is `ddpm_sample` itself. The model of the parts is
+    taken as it is: `sample_images` is where label and guidance come in.
 
     Raises:
       ValueError: if the model and the schedule do not allow such a chain.
@@ -45,7 +60,7 @@ def chain_of(parts: Parts, chain: Chain) -> Callable[..., jax.Array]:
       >>> sorted(chain_of(parts, Chain("ddim", 50)).keywords)
       ['clip_x0', 'eps_fn', 'eta', 'grid', 'threshold', 'variance']
     """
-    if chain == Chain():
+    if chain.takes_all_steps():
         return partial(ddpm_sample, schedule=parts.schedule, **parts.sampler)
     options: dict[str, Any] = {"threshold": chain.threshold, **parts.sampler}
     if chain.sampler == "ddim":
@@ -61,6 +76,7 @@ def chain_of(parts: Parts, chain: Chain) -> Callable[..., jax.Array]:
 
 def check_chain(parts: Parts, chain: Chain) -> None:
     """Raises ValueError if a chain is refused, before any network is compiled."""
+    check_labels(parts, chain)
     sample = chain_of(parts, chain)
 
     def no_network(params: object, x_t: jax.Array, t: jax.Array) -> jax.Array:
@@ -70,6 +86,39 @@ def check_chain(parts: Parts, chain: Chain) -> None:
     model = {name: no_network for name in parts.sampler if name in ("eps_fn", "x0_fn")}
     shape = (1, *parts.shape)
     jax.eval_shape(lambda key: sample({}, key, shape, **model), jax.random.key(0))
+
+
+def check_labels(parts: Parts, chain: Chain) -> None:
+    """Raises ValueError unless the model knows the labels, and can be guided."""
+    known, unlabelled = parts.model.num_classes, parts.label_dropout > 0
+    if known is None and (chain.label or chain.guidance != 1):
+        raise ValueError(
+            "this model was trained without labels and knows no classes; leave out "
+            "label and guidance"
+        )
+    if known is None:
+        return
+    wrong = [label for label in chain.label if not 0 <= label < known]
+    if wrong:
+        raise ValueError(
+            f"label is {wrong[0]} and the model knows {known} classes; give 0 to "
+            f"{known - 1}"
+        )
+    if not chain.label and chain.guidance != 1:
+        raise ValueError(
+            f"guidance is {chain.guidance:g} and there is no label to guide to; give "
+            "label as well"
+        )
+    if not math.isfinite(chain.guidance) or chain.guidance < 0:
+        raise ValueError(
+            f"guidance is {chain.guidance}; give 0 (none of the label), 1 (the model "
+            "as it is) or more, such as 2"
+        )
+    if not unlabelled and (not chain.label or chain.guidance != 1):
+        raise ValueError(
+            "this model always saw a label (train.label_dropout 0), so it can't draw "
+            "without one and can't be guided; give label alone"
+        )
 
 
 def sample_images(
@@ -86,7 +135,25 @@ def sample_images(
     params, key = shared
     keys = per_image.fold_in_each(key, index)
     shape = (*index.shape, *parts.shape)
+    parts = labelled(parts, chain, index)
     return to_uint8(chain_of(parts, chain)(params, keys, shape))
+
+
+def labelled(parts: Parts, chain: Chain, index: jax.Array) -> Parts:
+    """The parts, with the network told of the classes of the images index [B]."""
+    if not chain.label:
+        return parts
+    return conditioned(parts, labels_of(chain, index), chain.guidance)
+
+
+def labels_of(chain: Chain, index: ArrayLike) -> jax.Array:
+    """The labels [B] of images index [B]: the chain's in turn.
+
+    Example:
+      >>> labels_of(Chain(label=(3, 5)), jnp.arange(4)).tolist()
+      [3, 5, 3, 5]
+    """
+    return jnp.array(chain.label)[jnp.asarray(index) % len(chain.label)]
 
 
 def sample_frames(
@@ -94,10 +161,15 @@ def sample_frames(
     index: jax.Array,
     *,
     parts: Parts,
+    chain: Chain = Chain(),  # noqa: B008, a tuple of constants
     frame_steps: tuple[int, ...],
 ) -> tuple[jax.Array, Frames]:
-    """Like `sample_images`, with frames [B, F, H, W, C] of the chains, all uint8."""
+    """Like `sample_images`, with frames [B, F, H, W, C] of the chains, all uint8.
+
+    All T steps are taken; of chain the label and the guidance count.
+    """
     params, key = shared
+    parts = labelled(parts, chain, index)
     x_0, frames = ddpm_sample_frames(
         params,
         per_image.fold_in_each(key, index),

@@ -97,6 +97,8 @@ class Model:
     """Who computes attention; cudnn is NVIDIA's, for bfloat16 and GPUs."""
     remat: bool = False
     """Going backwards, compute each block again instead of keeping it: less memory."""
+    num_classes: Count | None = None
+    """Classes of the images that the network is told of; None: it takes no labels."""
     precision: Literal["default", "high", "highest"] = "default"
     """Matrix multiplication of float32: default is bf16 on TPU and TF32 on GPU."""
 
@@ -139,6 +141,8 @@ class Train:
     """Updates over which the learning rate rises from 0."""
     decay: Literal["none", "cosine"] = "none"
     """What the learning rate does after the warm-up."""
+    label_dropout: Fraction = 0.1
+    """Share of the images whose label is withheld, so that guidance can be used."""
     accumulate: Count = 1
     """Micro-batches of a device's batch; their gradients are added up: less memory."""
     steps_per_dispatch: Count = 1

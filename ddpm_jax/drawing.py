@@ -12,6 +12,7 @@ import numpy as np
 from ddpm_jax import parallel
 from ddpm_jax import sample_files
 from ddpm_jax.chains import Chain
+from ddpm_jax.chains import labels_of
 from ddpm_jax.config import Config
 from ddpm_jax.config import schedule_of
 from ddpm_jax.data.decode import Policy
@@ -68,18 +69,26 @@ def write_samples(
         write_parts(out, trained, chain, batches[own], num=num, seed=seed)
         parallel.wait_for_all("parts")
         if first:
-            finish(out, trained, draw, start, stop)
+            finish(out, trained, chain, draw, start, stop)
     return written if first else []
 
 
 def finish(
-    out: Path, trained: Trained, draw: dict[str, Any], start: int, stop: int
+    out: Path,
+    trained: Trained,
+    chain: Chain,
+    draw: dict[str, Any],
+    start: int,
+    stop: int,
 ) -> None:
     """Makes of the parts a grid of the first 100 images, and samples.npz of all."""
     shape = trained.parts.shape
     some = sample_files.read(out, start, min(stop, start + 100), shape)
     save_grid(out / "grid.png", np.concatenate(list(some)))
-    sample_files.finish(out, draw, start, stop, shape)
+    labels = None
+    if chain.label:
+        labels = np.asarray(labels_of(chain, np.arange(start, stop)))
+    sample_files.finish(out, draw, start, stop, shape, labels)
 
 
 def missing_batches(
@@ -131,17 +140,24 @@ def identity(trained: Trained, chain: Chain, seed: int) -> dict[str, Any]:
         "crc32 of the weights": zlib.crc32(np.array(sums, np.uint32).tobytes()),
         "process": config["process"],
         "objective": config["objective"],
-        "chain": chain._asdict(),
+        "chain": chain._asdict() | {"label": list(chain.label)},  # as JSON has it
     }
 
 
 def write_chain(
-    out: Path, trained: Trained, *, start: int, num: int, seed: int, count: int
+    out: Path,
+    trained: Trained,
+    chain: Chain,
+    *,
+    start: int,
+    num: int,
+    seed: int,
+    count: int,
 ) -> list[Path]:
     """Draws num images again and writes how they came to be, in count frames."""
     steps = even_steps(trained.parts.schedule.num_timesteps, count)
     x_0, frames = draw_frames(
-        trained, num=num, start=start, seed=seed, frame_steps=steps
+        trained, num=num, start=start, seed=seed, chain=chain, frame_steps=steps
     )
     return save_chain(out, x_0, frames)
 

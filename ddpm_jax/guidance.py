@@ -11,17 +11,37 @@ the result to a sampler:
                      null_label=10, scale=2.0)
 """
 
+import zlib
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
+from ddpm_jax import keys as per_image
 from ddpm_jax.diffusion import at
 from ddpm_jax.reverse import ModelFn
 from ddpm_jax.schedules import Schedule
 
-LabelledFn = Callable[[object, jax.Array, jax.Array, jax.Array], jax.Array]
-"""(params, x_t [B, ...], t [B], labels [B]) -> [B, ...]: an eps_fn that sees labels."""
+LABEL_STREAM = zlib.crc32(b"label")  # none of those of the network's dropout
+
+LabelledFn = Callable[..., jax.Array]
+"""(params, x_t [B, ...], t [B], *, labels [B]) -> [B, ...]: an eps_fn of labels."""
+
+
+def drop_labels(
+    keys: jax.Array, labels: jax.Array, null_label: int, share: float
+) -> jax.Array:
+    """Puts null_label in place of a share of labels [B]: Alg. 1 of Ho & Salimans.
+
+    So one network learns both eps(x_t, label) and eps(x_t). Keys are [B].
+
+    Example:
+      >>> keys = per_image.image_keys(jax.random.key(0), 8)
+      >>> drop_labels(keys, jnp.arange(8), 10, 0.5).tolist()
+      [10, 1, 10, 3, 4, 5, 10, 10]
+    """
+    dropped = per_image.bernoulli(per_image.fold_in(keys, LABEL_STREAM), share)
+    return jnp.where(dropped, null_label, labels)
 
 
 def classifier_free_eps(
@@ -58,7 +78,7 @@ def classifier_free_eps(
         )
     both = jnp.concatenate([labels, jnp.full_like(labels, null_label)])
     twice_x, twice_t = jnp.concatenate([x_t, x_t]), jnp.concatenate([t, t])
-    label, null = jnp.split(eps_fn(params, twice_x, twice_t, both), 2)
+    label, null = jnp.split(eps_fn(params, twice_x, twice_t, labels=both), 2)
     channels = x_t.shape[-1]
     change = label[..., :channels] - null[..., :channels]
     guided = null[..., :channels] + scale * change

@@ -18,9 +18,11 @@ from ddpm_jax import parallel
 from ddpm_jax.build import Parts
 from ddpm_jax.build import held_out_loss
 from ddpm_jax.build import init_params
+from ddpm_jax.chains import Chain
 from ddpm_jax.chains import sample_images
 from ddpm_jax.checkpoint import restore
 from ddpm_jax.config import Config
+from ddpm_jax.data import Batch
 from ddpm_jax.data import Dataset
 from ddpm_jax.train_step import TrainState
 from ddpm_jax.train_step import init_state
@@ -41,17 +43,17 @@ class Keys(NamedTuple):
     sample: jax.Array
 
 
-Examples = tuple[np.ndarray, np.ndarray]
-"""uint8 images [n, H, W, C], and the number [n] of each, which decides its noise."""
+Numbered = tuple[Batch, np.ndarray]
+"""n images, and the number [n] of each, which decides its noise."""
 
 
 class Run(NamedTuple):
     """What the loop calls, compiled before the first step, and with what."""
 
-    step: Callable[..., Any]  # (state, images, key) -> state, metrics
+    step: Callable[..., Any]  # (state, batch, key) -> state, metrics
     loss: Callable[..., Any]  # ((params, key), examples) -> [n]
     sample: Callable[..., Any]  # ((params, key), index) -> uint8 [n, H, W, C]
-    held_out: list[Examples]  # a batch at a time
+    held_out: list[Numbered]  # a batch at a time
     keys: Keys
 
 
@@ -101,7 +103,7 @@ def initial_state(
 def step_of(
     config: Config, parts: Parts, optimiser: optax.GradientTransformation
 ) -> Callable[..., Any]:
-    """The train step of a config, or several in one: (state, images, key) -> ..."""
+    """The train step of a config, or several in one: (state, batch, key) -> ..."""
     train = config.train
     step = partial(
         train_step,
@@ -139,7 +141,9 @@ def compile_run(
     batch_size = config.train.batch_size // jax.process_count()
     held_out = held_out_batches(dataset, config.log.eval_images, batch_size)
     loss = partial(held_out_loss, loss_fn=parts.loss_fn)
-    sample = partial(sample_images, parts=parts)
+    # Of a network that is told of classes: one of each in turn.
+    chain = Chain(label=tuple(range(config.model.num_classes or 0)))
+    sample = partial(sample_images, parts=parts, chain=chain)
     index = np.arange(config.log.sample_images)
     shared = state.ema_params, keys.sample
     run = Run(
@@ -164,9 +168,10 @@ def compile_train_step(
     """Compiles the step; MemoryError, with what would fit, if it exceeds the memory."""
     train, step = config.train, step_of(config, parts, optimiser)
     share = train.batch_size // jax.process_count()
-    blank = itertools.repeat(np.zeros((share, *parts.shape), np.uint8))
-    images = next_batches(blank, train.steps_per_dispatch)
-    compiled = parallel.compile_step(step, state, images, key)
+    labels = None if config.model.num_classes is None else np.zeros(share, np.int64)
+    blank = Batch(np.zeros((share, *parts.shape), np.uint8), labels)
+    batch = next_batches(itertools.repeat(blank), train.steps_per_dispatch)
+    compiled = parallel.compile_step(step, state, batch, key)
     needed, limit = devices.memory_of(compiled), devices.memory_limit()
     if needed is not None:
         say(f"memory: {devices.describe(needed, limit)}")
@@ -180,17 +185,22 @@ def compile_train_step(
     return compiled
 
 
-def next_batches(feed: Iterator[np.ndarray], count: int) -> parallel.Tree:
+def next_batches(feed: Iterator[Batch], count: int) -> parallel.Tree:
     """The next batch on the devices, or as many as one dispatch takes."""
     if count == 1:
         return parallel.shard(next(feed))
-    return parallel.shard(np.stack([next(feed) for _ in range(count)]), axis=1)
+    some = itertools.islice(feed, count)
+    return parallel.shard(jax.tree.map(lambda *x: np.stack(x), *some), axis=1)
 
 
-def held_out_batches(dataset: Dataset, count: int, batch_size: int) -> list[Examples]:
+def held_out_batches(dataset: Dataset, count: int, batch_size: int) -> list[Numbered]:
     """The first count held-out images, in batches that surely fit the memory."""
     index = np.arange(min(count, len(dataset.held_out)))
     parts = [
         index[start : start + batch_size] for start in range(0, len(index), batch_size)
     ]
-    return [(dataset.held_out[part], part) for part in parts]
+    labels = dataset.held_out_labels
+    return [
+        (Batch(dataset.held_out[part], None if labels is None else labels[part]), part)
+        for part in parts
+    ]

@@ -158,11 +158,17 @@ def read(
 
 
 def finish(
-    out: Path, draw: dict[str, Any], start: int, stop: int, shape: tuple[int, int, int]
+    out: Path,
+    draw: dict[str, Any],
+    start: int,
+    stop: int,
+    shape: tuple[int, int, int],
+    labels: np.ndarray | None = None,
 ) -> Path:
     """Makes out/samples.npz of images start..stop-1, [H, W, C] each, from the parts.
 
     The file is uint8 [N, H, W, C] under arr_0, and no more than a part is in memory.
+    labels [N], if there are any, are under arr_1.
     """
     path = out / SAMPLES
     header = {"descr": "|u1", "fortran_order": False, "shape": (stop - start, *shape)}
@@ -171,6 +177,9 @@ def finish(
             np.lib.format.write_array_header_1_0(array, header)
             for images in read(out, start, stop, shape):
                 array.write(images.tobytes())
+        if labels is not None:
+            with archive.open("arr_1.npy", "w") as array:
+                np.save(array, labels)
     write_draw(out, draw | {"images": [start, stop]})
     remove_parts(out)
     return path

@@ -131,11 +131,14 @@ def draw_frames(
     num: int,
     start: int = 0,
     seed: int = 0,
+    chain: Chain = Chain(),  # noqa: B008, a tuple of constants
     frame_steps: tuple[int, ...],
 ) -> tuple[np.ndarray, Frames]:
     """Images start..start+num-1 again, and frames [num, F, H, W, C] of their chains."""
     shared = parallel.replicate((trained.params, jax.random.key(seed)))
-    sample = partial(sample_frames, parts=trained.parts, frame_steps=frame_steps)
+    sample = partial(
+        sample_frames, parts=trained.parts, chain=chain, frame_steps=frame_steps
+    )
     index = np.arange(start, start + num)
     x_0, frames = parallel.compile_map(sample, shared, index)(shared, index)
     return x_0, frames

@@ -59,7 +59,7 @@ def train(config: Config, workdir: Path, *, allow_config_change: bool = False) -
     )
     if not allow_config_change:
         check_config(workdir, config)
-    dataset = load_data(config)
+    dataset = with_labels(config, load_data(config))
     if not allow_config_change:
         check_data(workdir, dataset)
     config = with_shape(config, dataset)
@@ -131,6 +131,29 @@ def with_shape(config: Config, dataset: Dataset) -> Config:
     return from_dict(fields)
 
 
+def with_labels(config: Config, dataset: Dataset) -> Dataset:
+    """The data set with labels just where the network is to be told of them.
+
+    Raises:
+      ValueError: if the images have no labels, or are of another number of classes.
+    """
+    wanted, classes = config.model.num_classes, dataset.report.classes
+    if wanted is None:
+        return dataset._replace(train_labels=None, held_out_labels=None)
+    if not classes:
+        raise ValueError(
+            f"model.num_classes is {wanted} and {config.data.source} has no labels, "
+            "which are the subfolders of image files, arr_1 of an .npz, or the label "
+            "of a TFDS set; leave out model.num_classes"
+        )
+    if len(classes) != wanted:
+        raise ValueError(
+            f"model.num_classes is {wanted} and {config.data.source} has "
+            f"{len(classes)} classes; set it to {len(classes)}"
+        )
+    return dataset
+
+
 def loop(
     config: Config,
     dataset: Dataset,
@@ -144,6 +167,7 @@ def loop(
     together = config.train.steps_per_dispatch
     feed = batches(
         dataset.train,
+        dataset.train_labels,
         seed=config.train.seed,
         start_step=first,
         batch_size=config.train.batch_size,
@@ -157,8 +181,8 @@ def loop(
     meter = Meter(config.train.batch_size, first, steps, together, active=logs.active)
     with stop_signals() as stop, meter:
         for done in range(first + together, steps + 1, together):
-            images = next_batches(feed, together)
-            state, metrics = run.step(state, images, run.keys.train)
+            batch = next_batches(feed, together)
+            state, metrics = run.step(state, batch, run.keys.train)
             meter.add(metrics)
             stopped = stop.is_set()
             evaluates, samples = due(done, log.eval_every), due(done, log.sample_every)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from ddpm_jax import keys as per_image
+from ddpm_jax.data.dataset import Batch
 from ddpm_jax.images import to_model_range
 from ddpm_jax.timesteps import Drawn
 from ddpm_jax.timesteps import History
@@ -30,10 +31,18 @@ class TrainState(NamedTuple):
 
 
 LossFn = Callable[..., jax.Array]
-"""(params, keys [B], x_0 [B, H, W, C], dropout_keys [B]) -> [B]; with draw_t also t."""
+"""(params, keys [B], x_0 [B, H, W, C], dropout_keys [B]) -> [B]; labels and t by name,
+where there are any."""
 
-Examples = tuple[jax.Array, jax.Array, jax.Array, Drawn | None]
-"""What a LossFn takes after params, and t with its weight where it is given one."""
+
+class Examples(NamedTuple):
+    """What a LossFn takes after params, [B, ...] each; t comes with its weight."""
+
+    keys: jax.Array
+    x_0: jax.Array
+    dropout_keys: jax.Array
+    labels: jax.Array | None
+    drawn: Drawn | None
 
 
 def init_state(
@@ -90,7 +99,7 @@ def make_optimiser(
 
 def train_step(
     state: TrainState,
-    images: jax.Array,
+    batch: Batch,
     key: jax.Array,
     *,
     loss_fn: LossFn,
@@ -101,7 +110,7 @@ def train_step(
     accumulate: int = 1,
     axis_name: str | None = None,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-    """Updates the state by one batch of uint8 images [B, H, W, C]: Algorithm 1.
+    """Updates the state by one batch of B uint8 images: Algorithm 1.
 
     Under pmap, axis_name names the axis of devices, each of which holds a part of the
     batch. The gradients of `accumulate` parts of B are added up one after another, so
@@ -110,16 +119,16 @@ def train_step(
     None loss_fn draws t itself. Returns the new state and the scalars loss, grad_norm
     and bad_step.
     """
-    batch = images.shape[0]
-    start = 0 if axis_name is None else jax.lax.axis_index(axis_name) * batch
-    key, index = jax.random.fold_in(key, state.step), start + jnp.arange(batch)
+    size = batch.images.shape[0]
+    start = 0 if axis_name is None else jax.lax.axis_index(axis_name) * size
+    key, index = jax.random.fold_in(key, state.step), start + jnp.arange(size)
     keys = per_image.fold_in_each(key, index)
     flip_keys, draw_keys, dropout_keys = (per_image.fold_in(keys, i) for i in range(3))
-    x_0 = to_model_range(images)
+    x_0 = to_model_range(batch.images)
     if flip:
         x_0 = random_flip(flip_keys, x_0)
     drawn = None if draw_t is None else draw_t(key, index, history=state.history)
-    examples = draw_keys, x_0, dropout_keys, drawn
+    examples = Examples(draw_keys, x_0, dropout_keys, batch.labels, drawn)
     (loss, losses), grads = loss_and_gradient(
         loss_fn, state.params, examples, accumulate
     )
@@ -134,23 +143,23 @@ def train_step(
 
 def train_steps(
     state: TrainState,
-    images: jax.Array,
+    batches: Batch,
     key: jax.Array,
     *,
     step: Callable[..., tuple[TrainState, dict[str, jax.Array]]],
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-    """Updates the state by K batches [K, B, H, W, C] in turn: K steps, one dispatch.
+    """Updates the state by K batches [K, B, ...] in turn: K steps, one dispatch.
 
     step is train_step with its options bound. Returns means over the K steps, and the
     last bad_step.
     """
 
     def scanned(
-        state: TrainState, batch: jax.Array
+        state: TrainState, batch: Batch
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         return step(state, batch, key)
 
-    state, metrics = jax.lax.scan(scanned, state, images)
+    state, metrics = jax.lax.scan(scanned, state, batches)
     means = {name: values.mean() for name, values in metrics.items()}
     return state, means | {"bad_step": state.bad_step}
 
@@ -168,17 +177,17 @@ def loss_and_gradient(
     Raises:
       ValueError: if B does not divide into `accumulate` parts.
     """
-    batch = examples[1].shape[0]
+    batch = examples.x_0.shape[0]
     if batch % accumulate:
         raise ValueError(f"{batch} images do not divide into {accumulate} parts")
 
     def mean_loss(params: optax.Params, part: Examples) -> tuple[jax.Array, jax.Array]:
-        *arguments, drawn = part
-        if drawn is None:
-            losses = loss_fn(params, *arguments)
-            return losses.mean(), losses
-        losses = loss_fn(params, *arguments, t=drawn.t)
-        return (drawn.weight * losses).mean(), losses
+        drawn = part.drawn
+        given = {"labels": part.labels, "t": None if drawn is None else drawn.t}
+        given = {name: x for name, x in given.items() if x is not None}
+        losses = loss_fn(params, part.keys, part.x_0, part.dropout_keys, **given)
+        weighted = losses if drawn is None else drawn.weight * losses
+        return weighted.mean(), losses
 
     value_and_grad = jax.value_and_grad(mean_loss, has_aux=True)
     if accumulate == 1:
@@ -187,9 +196,8 @@ def loss_and_gradient(
     def add(total: optax.Updates, part: Examples) -> tuple[optax.Updates, jax.Array]:
         # Where the loop is unrolled XLA would keep all micro-batches in memory at once:
         # so x_0 waits for the sum of those before, of which it takes nothing.
-        keys, x_0, *rest = part
         nothing = 0 * sum(leaf.ravel()[0] for leaf in jax.tree.leaves(total))
-        part = (keys, x_0 + nothing, *rest)
+        part = part._replace(x_0=part.x_0 + nothing)
         (loss, losses), grads = value_and_grad(params, part)
         return jax.tree.map(jnp.add, total, (loss, grads)), losses
 

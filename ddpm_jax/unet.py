@@ -4,6 +4,10 @@ eps_hat = UNet(x_t, t). Residual blocks go down a pyramid and up again, each blo
 the way up reading one output of the way down; t enters every block. Submodules bear
 the names of the original TensorFlow variables, so that one rule maps weights across.
 
+A network of num_classes has one more input, the class of each image, which it sees as
+a vector added to that of t: Dhariwal & Nichol (2021), Sec. 3.1. The label num_classes
+says that none is given.
+
 Parameters are float32. `dtype` is what the large layers compute in; time embedding,
 first and last convolution, GroupNorm's statistics and softmax stay in float32.
 """
@@ -82,24 +86,36 @@ class UNet(nn.Module):
     dtype: DTypeLike = jnp.float32  # compute type; parameters and output are float32
     attention: AttentionKind = "xla"
     remat: bool = False  # going backwards, compute each block again, to save memory
+    num_classes: int | None = None  # classes that it is told of; None: it takes none
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, t: jax.Array, dropout_keys: jax.Array | None = None
+        self,
+        x: jax.Array,
+        t: jax.Array,
+        dropout_keys: jax.Array | None = None,
+        labels: jax.Array | None = None,
     ) -> jax.Array:
         """Predicts the noise of x [B, H, W, C] at steps t [B]: [B, H, W, out_channels].
 
-        Dropout is on where dropout_keys [B] are given, one for each image.
+        Dropout is on where dropout_keys [B] are given, one for each image. labels is
+        int [B] in 0..num_classes; without them none of the images has one.
         Raises ValueError as check_shape does.
         """
         if x.ndim != 4 or t.shape != x.shape[:1]:
             raise ValueError(f"x {x.shape} must be [B, H, W, C] and t {t.shape} [B]")
+        if labels is not None and labels.shape != t.shape:
+            raise ValueError(f"labels {labels.shape} must be [B], one for each image")
         check_shape(
             *x.shape[1:3], ch=self.ch, ch_mult=self.ch_mult, num_groups=self.num_groups
         )
         embed = partial(nn.Dense, 4 * self.ch, kernel_init=INIT)
         temb = embed(name="temb_dense0")(time_embedding(t, self.ch))
         temb = embed(name="temb_dense1")(nn.swish(temb))
+        if self.num_classes is not None:
+            temb += self._class_embedding(self.num_classes, labels, t.shape)
+        elif labels is not None:
+            raise ValueError("this network takes no labels: set num_classes")
         # bfloat16 would round x by 0.004, and the first noise has deviation 0.01.
         h = nn.Conv(self.ch, (3, 3), kernel_init=INIT, name="conv_in")(x)
         block = partial(self._block, temb=temb, dropout_keys=dropout_keys)
@@ -111,6 +127,15 @@ class UNet(nn.Module):
         h = nn.swish(GroupNorm(self.num_groups, name="norm_out")(h))
         head = partial(nn.Conv, self.out_channels, (3, 3), kernel_init=ZERO_INIT)
         return head(name="conv_out")(h)
+
+    def _class_embedding(
+        self, num_classes: int, labels: jax.Array | None, shape: tuple[int, ...]
+    ) -> jax.Array:
+        if labels is None:
+            labels = jnp.full(shape, num_classes)
+        rows, normal = num_classes + 1, nn.initializers.normal(1.0)
+        table = partial(nn.Embed, rows, 4 * self.ch, embedding_init=normal)
+        return table(name="class_embed")(labels)
 
     def _down(self, h: jax.Array, block: Block) -> list[jax.Array]:
         skips = [h]

@@ -163,7 +163,7 @@ def train_digits(model, seed=0):
     def loss_fn(params, keys, x_0, dropout_keys):
         return simple_loss(params, keys, x_0, eps_fn=model.apply, schedule=schedule)
 
-    # A pure step: state, images and key in, state and scalars out.
+    # A pure step: state, batch and key in, state and scalars out.
     step = functools.partial(
         train_step, loss_fn=loss_fn, optimiser=optimiser, ema_decay=0.99, flip=False
     )

@@ -24,6 +24,7 @@ from ddpm_jax.config import Data
 from ddpm_jax.config import Model
 from ddpm_jax.config import Objective
 from ddpm_jax.config import Process
+from ddpm_jax.data import Batch
 from ddpm_jax.diffusion import predict_x0
 from ddpm_jax.images import to_model_range
 from ddpm_jax.reverse import ReverseStep
@@ -254,7 +255,7 @@ def test_the_held_out_loss_has_the_same_noise_at_every_call_and_no_dropout() -> 
         loss_fn = parts_with(dropout=dropout).loss_fn
         loss = jax.jit(functools.partial(held_out_loss, loss_fn=loss_fn))
         shared = params_of(), jax.random.key(3)
-        return np.asarray(loss(shared, (images[rows], rows)))
+        return np.asarray(loss(shared, (Batch(images[rows]), rows)))
 
     whole = loss([0, 1, 2, 3, 4], 0.5)
     np.testing.assert_array_equal(whole, loss([0, 1, 2, 3, 4], 0.5))

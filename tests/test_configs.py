@@ -95,7 +95,7 @@ def named_count(name: str) -> int | None:
 
 def test_there_is_a_config_of_each_of_the_papers_runs() -> None:
     rows = {f"ablation_{row}" for row in TABLE_2}
-    rest = {"digits", "digits_v", "emoji", "folder", *IMPROVED}
+    rest = {"digits", "digits_class", "digits_v", "emoji", "folder", *IMPROVED}
     assert {*PAPER, *rows, *rest} == set(NAMES)
 
 
@@ -173,6 +173,13 @@ def test_the_digits_by_v_differ_in_process_and_objective_only() -> None:
     assert sections == {"process", "objective"}
 
 
+def test_the_digits_of_a_class_differ_in_their_labels_only() -> None:
+    changed = differences(config_of("digits"), config_of("digits_class"))
+    assert [line for line in changed if not line.startswith("log.")] == [
+        "model.num_classes: None -> 10"
+    ]
+
+
 def test_no_row_of_the_paper_is_said_to_be_measured_here() -> None:
     for name in NAMES:
         ours = name not in {*PAPER, *IMPROVED} and not name.startswith("ablation_")
@@ -182,18 +189,19 @@ def test_no_row_of_the_paper_is_said_to_be_measured_here() -> None:
             assert re.search("not yet measured by this project", words, re.I), name
 
 
-def test_the_flags_in_the_cards_are_flags_of_train(
+def test_the_flags_in_the_cards_are_flags_of_train_or_sample(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "150")
-    spec = importlib.util.spec_from_file_location("train", ROOT / "train.py")
-    assert spec and spec.loader
-    train = importlib.util.module_from_spec(spec)
-    # The texts of the help are read from the source of the module of this name.
-    monkeypatch.setitem(sys.modules, "train", train)
-    spec.loader.exec_module(train)
-    with pytest.raises(SystemExit):
-        command.parse(train.Train, ["--help"])
+    for name in ("train", "sample"):
+        spec = importlib.util.spec_from_file_location(name, ROOT / f"{name}.py")
+        assert spec and spec.loader
+        script = importlib.util.module_from_spec(spec)
+        # The texts of the help are read from the source of the module of this name.
+        monkeypatch.setitem(sys.modules, name, script)
+        spec.loader.exec_module(script)
+        with pytest.raises(SystemExit):
+            command.parse(getattr(script, name.title()), ["--help"])
     known = set(re.findall(r"--[a-z][\w.-]*\w", capsys.readouterr().out))
     for name in NAMES:
         flags = set(re.findall(r"--[a-z][\w.-]*\w", card_of(name)))

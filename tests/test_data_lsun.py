@@ -59,7 +59,7 @@ def test_batches_are_those_of_the_decoded_array(tmp_path: pathlib.Path) -> None:
         batches(images, seed=5, start_step=3, batch_size=4) for images in (lazy, array)
     ]
     for _ in range(8):
-        assert np.array_equal(next(streams[0]), next(streams[1]))
+        assert np.array_equal(next(streams[0]).images, next(streams[1]).images)
 
 
 def test_value_that_is_no_image_is_named_and_the_first_one_stands_in(

@@ -27,7 +27,7 @@ def read(
     """Rows [steps, local batch] of the batches from a step on."""
     options = {"batch_size": 4} | options
     stream = batches(images, seed=seed, start_step=start_step, **options)
-    return np.stack([batch.ravel() for batch in itertools.islice(stream, steps)])
+    return np.stack([batch.images.ravel() for batch in itertools.islice(stream, steps)])
 
 
 @pytest.mark.parametrize("images", KINDS.values(), ids=KINDS)

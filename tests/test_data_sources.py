@@ -100,6 +100,7 @@ def test_folder_is_split_and_reported(tmp_path: pathlib.Path) -> None:
         *(str(folder), 38, 2, 6, 4, 1),
         *(min(train), max(train), 38, 40 * 6 * 4),
         {"not an image": (1, ("notes.txt",))},
+        (),
     )
 
 

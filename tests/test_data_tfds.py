@@ -165,3 +165,38 @@ def test_missing_tfds_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_reading_a_prepared_set_does_not_import_tensorflow() -> None:
     load("tfds:ddpm_tiny_mnist", cache_dir="cache")
     assert "tensorflow" not in sys.modules
+
+
+class DdpmTinyLabelled(DdpmTinyMnist):
+    """Twelve images whose label is whether their value is odd, and three others."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        image = tfds.features.Image(shape=self.SHAPE, encoding_format="png")
+        label = tfds.features.ClassLabel(names=["even", "odd"])
+        features = tfds.features.FeaturesDict({"image": image, "label": label})
+        return tfds.core.DatasetInfo(builder=self, features=features)
+
+    def _generate_examples(
+        self, values: range
+    ) -> Iterator[tuple[int, dict[str, object]]]:
+        for value, example in super()._generate_examples(values):
+            yield value, example | {"label": value % 2}
+
+
+def test_the_labels_of_a_set_belong_to_its_images(
+    data_dir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    builder = tfds.builder("ddpm_tiny_labelled", data_dir=data_dir)
+    builder.download_and_prepare(file_format="array_record")
+    for _ in range(2):  # the second time from the cache
+        dataset = load("tfds:ddpm_tiny_labelled", cache_dir=str(tmp_path / "cache"))
+        assert dataset.report.classes == ("even", "odd")
+        for images, labels in (
+            (dataset.train, dataset.train_labels),
+            (dataset.held_out, dataset.held_out_labels),
+        ):
+            assert labels is not None
+            middle = images[np.arange(len(images))][:, 16, 16, 0]
+            np.testing.assert_array_equal(middle % 2, labels)

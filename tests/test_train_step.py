@@ -18,6 +18,7 @@ from ddpm_jax.build import build
 from ddpm_jax.build import init_params
 from ddpm_jax.config import Config
 from ddpm_jax.config import Data
+from ddpm_jax.data import Batch
 from ddpm_jax.train_step import TrainState
 from ddpm_jax.train_step import init_state
 from ddpm_jax.train_step import make_optimiser
@@ -28,8 +29,9 @@ from ddpm_jax.train_step import train_steps
 KEY, TRAIN_KEY = jax.random.key(0), jax.random.key(1)
 OPTIMISER = make_optimiser(1e-2, warmup_steps=5)
 LINE = {"a": jnp.float32(1), "b": jnp.float32(2)}
-BATCHES = np.random.default_rng(1).integers(0, 256, (20, 8, 8, 8, 1), np.uint8)
-IMAGES = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1), dtype=np.uint8)
+PIXELS = np.random.default_rng(1).integers(0, 256, (20, 8, 8, 8, 1), np.uint8)
+BATCHES = [Batch(images) for images in PIXELS]
+IMAGES = Batch(np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1), dtype=np.uint8))
 
 
 def linear_loss(
@@ -91,8 +93,8 @@ def test_an_update_that_is_not_finite_changes_nothing_and_is_remembered() -> Non
     state = init_state({"w": jnp.float32(1)}, optimiser)
     step = jax.jit(partial(train_step, loss_fn=loss, optimiser=optimiser))
     good, _ = step(state, IMAGES, KEY)
-    black = IMAGES.copy()
-    black[1] = 0
+    black = Batch(IMAGES.images.copy())
+    black.images[1] = 0
     bad, metrics = step(good, black, KEY)
     worse, metrics = step(bad, black, KEY)
     assert not jnp.isfinite(metrics["loss"])
@@ -206,7 +208,8 @@ def test_several_steps_in_one_dispatch_are_those_steps() -> None:
     one_by_one = losses(NOISY_STEP, state)
     several = jax.jit(partial(train_steps, step=NOISY_STEP))
     for k in range(0, 20, 5):
-        state, metrics = several(state, BATCHES[k : k + 5], TRAIN_KEY)
+        together = jax.tree.map(lambda *x: np.stack(x), *BATCHES[k : k + 5])
+        state, metrics = several(state, together, TRAIN_KEY)
         mean = one_by_one[k : k + 5].mean()
         assert float(metrics["loss"]) == pytest.approx(mean, rel=1e-5)
     assert int(state.step) == 20 and int(metrics["bad_step"]) == -1
@@ -219,8 +222,8 @@ def test_a_bad_update_within_a_dispatch_is_named() -> None:
         return params["a"] * jnp.log(x_0.mean((1, 2, 3)) + 1 - 1e-3)
 
     step = partial(train_step, loss_fn=loss, optimiser=OPTIMISER)
-    batches = BATCHES[:5].copy()
-    batches[2, 1] = 0  # all black
+    images = PIXELS[:5].copy()
+    images[2, 1] = 0  # all black
     state = init_state(LINE, OPTIMISER)
-    state, metrics = jax.jit(partial(train_steps, step=step))(state, batches, KEY)
+    state, metrics = jax.jit(partial(train_steps, step=step))(state, Batch(images), KEY)
     assert (int(state.step), int(metrics["bad_step"])) == (5, 2)

@@ -1,5 +1,6 @@
 """Images to train on: sources of uint8 arrays, and the order they are read in."""
 
+from ddpm_jax.data.dataset import Batch
 from ddpm_jax.data.dataset import Dataset
 from ddpm_jax.data.dataset import Images
 from ddpm_jax.data.dataset import Report
@@ -13,6 +14,7 @@ from ddpm_jax.data.sources import load
 
 __all__ = [
     "SOURCES",
+    "Batch",
     "Dataset",
     "Images",
     "Report",

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ddpm_jax.data.dataset import Images
+from ddpm_jax.data.dataset import Rows
 from ddpm_jax.data.dataset import Source
 from ddpm_jax.data.decode import Unusable
 from ddpm_jax.data.items import Items
@@ -80,8 +81,10 @@ def materialise(
         _remove_abandoned(cache_dir)
         record = _decode(items, record, array_path, max_bytes)
         _write_record(record, record_path)
+    usable = _usable(items, record)
+    labels = items.labels and items.labels._replace(labels=items.labels.labels[usable])
     images = _open(items, record, array_path)
-    return Source(images, summarise(record.failures, items.names))
+    return Source(images, summarise(record.failures, items.names), labels=labels)
 
 
 def _decode(
@@ -112,10 +115,14 @@ def _open(items: Items, record: Record, array_path: pathlib.Path) -> Images:
     with contextlib.suppress(FileNotFoundError):
         array: Images = np.load(array_path, mmap_mode="r", allow_pickle=False)
         return array
-    bad = [number for numbers in record.failures.values() for number in numbers]
-    usable = np.setdiff1d(np.arange(len(items.names)), np.array(bad, np.int64))
-    name = items.names.__getitem__
+    name, usable = items.names.__getitem__, _usable(items, record)
     return LazyImages(items.source, name, items.image, usable, record.shape)
+
+
+def _usable(items: Items, record: Record) -> Rows:
+    """The numbers of the items that can be decoded, ascending."""
+    bad = [number for numbers in record.failures.values() for number in numbers]
+    return np.setdiff1d(np.arange(len(items.names)), np.array(bad, np.int64))
 
 
 def _write_array(

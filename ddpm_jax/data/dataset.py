@@ -6,6 +6,7 @@ the images came from. Pixels stay uint8 [N, H, W, C] up to the device: scaling t
 """
 
 import dataclasses
+from typing import Any
 from typing import NamedTuple
 from typing import Protocol
 
@@ -74,12 +75,31 @@ class Skipped(NamedTuple):
     names: tuple[str, ...]
 
 
+class Labels(NamedTuple):
+    """The class of each image of a source: labels [N] in 0..len(classes)-1."""
+
+    classes: tuple[str, ...]  # their names
+    labels: Rows
+    held_out: Rows | None = None  # of held-out images that the source has of its own
+
+
 class Source(NamedTuple):
     """What a source yields before it is split into train and held out."""
 
     images: Images
     skipped: dict[str, Skipped]
     held_out: Images | float | int = 0.05  # images of its own, a share or a count
+    labels: Labels | None = None
+
+
+class Batch(NamedTuple):
+    """Images of one step, and their labels where the network is told of them.
+
+    In host memory they are NumPy's arrays and on devices JAX's.
+    """
+
+    images: Any  # uint8 [B, H, W, C]
+    labels: Any = None  # int [B]
 
 
 class Report(NamedTuple):
@@ -100,6 +120,7 @@ class Report(NamedTuple):
     sampled: int
     num_bytes: int
     skipped: dict[str, Skipped]
+    classes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """The lines of describe."""
@@ -113,6 +134,8 @@ class Dataset(NamedTuple):
     train: Images
     held_out: Images
     report: Report
+    train_labels: Rows | None = None
+    held_out_labels: Rows | None = None
 
 
 def split_rows(count: int, held_out: float | int, seed: int) -> tuple[Rows, Rows]:
@@ -160,7 +183,11 @@ def philox_key(seed: int, stream: int) -> npt.NDArray[np.uint64]:
 
 
 def make_report(
-    source: str, train: Images, held_out: Images, skipped: dict[str, Skipped]
+    source: str,
+    train: Images,
+    held_out: Images,
+    skipped: dict[str, Skipped],
+    classes: tuple[str, ...] = (),
 ) -> Report:
     """The report of a data set; looks at up to 256 evenly spaced training images.
 
@@ -184,6 +211,7 @@ def make_report(
         sampled=len(rows),
         num_bytes=(num_train + len(held_out)) * height * width * channels,
         skipped=skipped,
+        classes=classes,
     )
 
 
@@ -205,7 +233,21 @@ def describe(report: Report) -> str:
         f" held out, {size} (HxWxC), {amount} as uint8",
         f"values {report.low}..{report.high} {of} {report.sampled} training images",
     ]
+    if report.classes:
+        lines.append(describe_classes(report.classes))
     return "\n".join(lines + describe_skipped(report.skipped))
+
+
+def describe_classes(classes: tuple[str, ...]) -> str:
+    """One line that says which label is which class.
+
+    Example:
+        >>> describe_classes(("cat", "dog"))
+        'labels of 2 classes: 0 cat, 1 dog'
+    """
+    named = [f"{label} {name}" for label, name in enumerate(classes[:10])]
+    more = ", ..." if len(classes) > 10 else ""
+    return f"labels of {len(classes)} classes: {', '.join(named)}{more}"
 
 
 def describe_skipped(skipped: dict[str, Skipped]) -> list[str]:

@@ -7,6 +7,7 @@ import pathlib
 
 import numpy as np
 
+from ddpm_jax.data.dataset import Labels
 from ddpm_jax.data.dataset import Rows
 from ddpm_jax.data.dataset import Source
 from ddpm_jax.data.dataset import UInt8
@@ -38,5 +39,6 @@ def digits(argument: str, policy: Policy, cache_dir: pathlib.Path) -> Source:
     """The source "digits"; it takes no argument and needs no cache."""
     if argument:
         raise ValueError(f'the source "digits" takes no argument, got {argument!r}')
-    images, _ = load_digits()
-    return Source(conform_all(images, policy), {}, HELD_OUT)
+    images, labels = load_digits()
+    classes = Labels(tuple("0123456789"), labels)
+    return Source(conform_all(images, policy), {}, HELD_OUT, classes)

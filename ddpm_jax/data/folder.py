@@ -1,14 +1,19 @@
 """A folder or a zip archive of image files as a source.
 
 Any format Pillow reads counts, whatever the file's name; what is no image is skipped
-with a reason. The images are decoded once, by threads, into the cache.
+with a reason. The images are decoded once, by threads, into the cache. Where all lie
+in subfolders, the first subfolder of an image is its class.
 """
 
 import pathlib
 from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
 
 from ddpm_jax.data.cache import fingerprint
 from ddpm_jax.data.cache import materialise
+from ddpm_jax.data.dataset import Labels
 from ddpm_jax.data.dataset import Source
 from ddpm_jax.data.dataset import UInt8
 from ddpm_jax.data.decode import Policy
@@ -51,9 +56,24 @@ def _load(files: Files, policy: Policy, cache_dir: pathlib.Path) -> Source:
         return height, width, channels
 
     key = fingerprint(files.names, files.stamps, policy)
-    items = Items(files.source, files.names, image, shape, key)
+    labels = labels_of(files.names)
+    items = Items(files.source, files.names, image, shape, key, labels)
     require_some(files.source, files.names, {})
     return materialise(items, cache_dir)
+
+
+def labels_of(names: Sequence[str]) -> Labels | None:
+    """Classes by the first folder of each name; None unless there are at least two.
+
+    Example:
+        >>> labels_of(["cat/1.png", "dog/1.png", "dog/old/2.png"])
+        Labels(classes=('cat', 'dog'), labels=array([0, 1, 1]), held_out=None)
+    """
+    folders = [name.split("/")[0] for name in names if "/" in name]
+    if len(folders) < len(names) or len(set(folders)) < 2:
+        return None
+    classes, labels = np.unique(folders, return_inverse=True)
+    return Labels(tuple(classes.tolist()), labels.astype(np.int64))
 
 
 def _common_size(files: Files) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from ddpm_jax.data.dataset import Labels
 from ddpm_jax.data.dataset import Rows
 from ddpm_jax.data.dataset import Skipped
 from ddpm_jax.data.dataset import UInt8
@@ -42,6 +43,7 @@ class Items(NamedTuple):
     image: Callable[[int], UInt8]  # number of an item -> uint8 [H, W, C], or Unusable
     shape: Callable[[], tuple[int, int, int]]  # (H, W, C); may have to look at files
     fingerprint: str  # changes whenever an image might
+    labels: Labels | None = None
 
 
 @dataclasses.dataclass(frozen=True)

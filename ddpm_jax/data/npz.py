@@ -1,4 +1,4 @@
-"""A .npz file with one array of uint8 images: the format of exported samples."""
+"""A .npz file of uint8 images, and labels: the format of exported samples."""
 
 import pathlib
 import zipfile
@@ -6,18 +6,23 @@ import zlib
 
 import numpy as np
 
+from ddpm_jax.data.dataset import Labels
+from ddpm_jax.data.dataset import Rows
 from ddpm_jax.data.dataset import Source
 from ddpm_jax.data.dataset import UInt8
 from ddpm_jax.data.decode import Policy
 from ddpm_jax.data.decode import conform_all
 
 KEYS = ("arr_0", "images")
+LABELS = ("arr_1", "labels")
 
 
 def load_npz(path: str, policy: Policy, cache_dir: pathlib.Path) -> Source:
     """The array arr_0, or images, or the only one: uint8 [N, H, W, C] or [N, H, W].
 
-    It is read into memory as it is; the cache is not used.
+    Beside it, arr_1, or labels, may hold the class of each image: whole numbers [N]
+    from 0 on. What is something else there is passed over.
+    Both are read into memory as they are; the cache is not used.
 
     Raises:
         ValueError: the file has no such array, or one of pickled objects, which could
@@ -29,6 +34,7 @@ def load_npz(path: str, policy: Policy, cache_dir: pathlib.Path) -> Source:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             images = arrays[_key(path, list(arrays.keys()))]
+            labels = next((arrays[key] for key in LABELS if key in arrays), None)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ValueError(damaged) from error
     except ValueError as error:
@@ -38,7 +44,8 @@ def load_npz(path: str, policy: Policy, cache_dir: pathlib.Path) -> Source:
             f"{path} holds pickled objects, which are never loaded: save plain uint8"
             " images [N, H, W, C] with numpy.savez"
         ) from error
-    return Source(conform_all(_checked(path, images), policy), {})
+    images = conform_all(_checked(path, images), policy)
+    return Source(images, {}, labels=_labels(labels, len(images)))
 
 
 def _key(path: str, keys: list[str]) -> str:
@@ -50,6 +57,16 @@ def _key(path: str, keys: list[str]) -> str:
         f"{path} holds the arrays {', '.join(keys) or '(none)'}: name the one of the"
         f" images {' or '.join(KEYS)}"
     )
+
+
+def _labels(labels: Rows | None, count: int) -> Labels | None:
+    """Labels of classes that are called by their numbers, if the array holds some."""
+    if labels is None or labels.shape != (count,) or labels.dtype.kind not in "iu":
+        return None
+    if labels.min() < 0:
+        return None
+    classes = tuple(map(str, range(int(labels.max()) + 1)))
+    return Labels(classes, labels.astype(np.int64))
 
 
 def _checked(path: str, images: UInt8) -> UInt8:

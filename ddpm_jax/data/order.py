@@ -15,10 +15,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ddpm_jax.data.dataset import Batch
 from ddpm_jax.data.dataset import Images
 from ddpm_jax.data.dataset import Rows
 from ddpm_jax.data.dataset import Subset
-from ddpm_jax.data.dataset import UInt8
 from ddpm_jax.data.dataset import philox_key
 
 # Batches that are decoded ahead: enough to hide one slow file, few enough for memory.
@@ -64,6 +64,7 @@ class Steps:
     """Batch s of a run, for any s: one process's share of the images of step s."""
 
     images: Images
+    labels: Rows | None
     seed: int
     batch_size: int  # of all processes together
     process_index: int
@@ -73,23 +74,26 @@ class Steps:
         """The stream has no end; Grain wants a number."""
         return sys.maxsize
 
-    def __getitem__(self, step: int) -> UInt8:
-        """uint8 [batch_size / process_count, H, W, C] for one step."""
+    def __getitem__(self, step: int) -> Batch:
+        """The batch_size / process_count images of one step, with their labels."""
         share = self.batch_size // self.process_count
         start = step * self.batch_size + self.process_index * share
-        return self.images[indices(self.seed, start, share, len(self.images))]
+        rows = indices(self.seed, start, share, len(self.images))
+        labels = None if self.labels is None else self.labels[rows]
+        return Batch(self.images[rows], labels)
 
 
 def batches(
     images: Images,
+    labels: Rows | None = None,
     *,
     seed: int,
     start_step: int,
     batch_size: int,
     process_index: int = 0,
     process_count: int = 1,
-) -> Iterator[UInt8]:
-    """Endless uint8 batches [batch_size / process_count, H, W, C] from a step on.
+) -> Iterator[Batch]:
+    """Endless batches of batch_size / process_count images from a step on.
 
     Process i takes the i-th of process_count contiguous parts of each batch. Arrays
     are indexed in place, which beats every loader; images that have to be decoded are
@@ -102,7 +106,8 @@ def batches(
     Example:
         >>> images = np.arange(6, dtype=np.uint8).reshape(6, 1, 1, 1)
         >>> stream = batches(images, seed=0, start_step=0, batch_size=3)
-        >>> sorted(np.concatenate([next(stream), next(stream)]).ravel().tolist())
+        >>> epoch = np.concatenate([next(stream).images, next(stream).images])
+        >>> sorted(epoch.ravel().tolist())
         [0, 1, 2, 3, 4, 5]
     """
     philox_key(seed, 0)
@@ -120,7 +125,7 @@ def batches(
             f"batches need an image and a step from 0 on, got {len(images)} images and"
             f" start_step={start_step}"
         )
-    steps = Steps(images, seed, batch_size, process_index, process_count)
+    steps = Steps(images, labels, seed, batch_size, process_index, process_count)
     if is_array(images):
         return map(steps.__getitem__, itertools.count(start_step))
     return _read_ahead(steps, start_step)
@@ -138,12 +143,12 @@ def is_array(images: Images) -> bool:
     return isinstance(images, np.ndarray)
 
 
-def _read_ahead(steps: Steps, start_step: int) -> Iterator[UInt8]:
+def _read_ahead(steps: Steps, start_step: int) -> Iterator[Batch]:
     """The batches of some steps in order, a few of them decoded ahead by threads."""
     import grain
 
     threads = min(os.cpu_count() or 1, AHEAD)
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=AHEAD)
     dataset = grain.MapDataset.source(steps).slice(slice(start_step, None))
-    stream: Iterator[UInt8] = iter(dataset.to_iter_dataset(options))
+    stream: Iterator[Batch] = iter(dataset.to_iter_dataset(options))
     return stream

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from ddpm_jax.data.cache import default_cache_dir
 from ddpm_jax.data.dataset import Dataset
 from ddpm_jax.data.dataset import Images
+from ddpm_jax.data.dataset import Rows
 from ddpm_jax.data.dataset import Source
 from ddpm_jax.data.dataset import Subset
 from ddpm_jax.data.dataset import make_report
@@ -38,6 +39,9 @@ SOURCES: dict[str, Loader] = {
     "tfds": load_tfds,
     "lsun": load_lsun,
 }
+
+Part = tuple[Images, Rows | None]
+"""Images, and their labels where the source has some."""
 
 ALLOWED = (
     "digits, emoji, tfds:NAME, lsun:FOLDER, or the path of a folder of images, a .zip"
@@ -69,6 +73,8 @@ def load(
         seed: of the choice of the held-out images.
         cache_dir: where decoded images are kept; None: the user's cache folder.
 
+    The labels of a Dataset are there where the source knows the class of each image.
+
     Raises:
         ValueError: an argument is not among what is allowed, or no image is usable.
         FileNotFoundError: the path does not exist.
@@ -84,20 +90,26 @@ def load(
     loader, argument = find_loader(source)
     folder = pathlib.Path(cache_dir) if cache_dir else default_cache_dir()
     loaded = loader(argument, policy, folder.expanduser())
-    train, rest = _split(loaded, held_out, seed)
-    report = make_report(source, train, rest, loaded.skipped)
-    return Dataset(source, train, rest, report)
+    (train, train_labels), (rest, rest_labels) = _split(loaded, held_out, seed)
+    classes = loaded.labels.classes if loaded.labels else ()
+    report = make_report(source, train, rest, loaded.skipped, classes)
+    return Dataset(source, train, rest, report, train_labels, rest_labels)
 
 
 def _split(
     source: Source, held_out: float | int | None, seed: int
-) -> tuple[Images, Images]:
-    """Images to train on and images held out, as asked for or as the source has it."""
+) -> tuple[Part, Part]:
+    """What to train on and what to hold out, as asked for or as the source has it."""
     part = source.held_out if held_out is None else held_out
+    labels = source.labels.labels if source.labels else None
     if not isinstance(part, float | int):
-        return source.images, part
-    train_rows, held_out_rows = split_rows(len(source.images), part, seed)
-    return Subset(source.images, train_rows), Subset(source.images, held_out_rows)
+        rest_labels = source.labels.held_out if source.labels else None
+        return (source.images, labels), (part, rest_labels)
+    train, rest = (
+        (Subset(source.images, rows), None if labels is None else labels[rows])
+        for rows in split_rows(len(source.images), part, seed)
+    )
+    return train, rest
 
 
 def make_policy(

@@ -14,15 +14,21 @@ import difflib
 import importlib.util
 import os
 import pathlib
+from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ddpm_jax.data.cache import fingerprint
+from ddpm_jax.data.cache import make_folder
 from ddpm_jax.data.cache import materialise
+from ddpm_jax.data.dataset import Labels
 from ddpm_jax.data.dataset import Source
 from ddpm_jax.data.dataset import UInt8
 from ddpm_jax.data.decode import Policy
 from ddpm_jax.data.decode import conform
 from ddpm_jax.data.items import Items
+from ddpm_jax.files import replacing
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
@@ -48,17 +54,27 @@ def load_tfds(name: str, policy: Policy, cache_dir: pathlib.Path) -> Source:
     splits = list(builder.info.splits)
     if "train" not in splits:
         raise ValueError(f"tfds:{name} has no split train, only {', '.join(splits)}")
-    train = materialise(_items(builder, "train", feature, policy), cache_dir)
+    items = partial(
+        _items, builder, feature=feature, policy=policy, cache_dir=cache_dir
+    )
+    train = materialise(items("train"), cache_dir)
     others = [split for split in ("test", "validation") if split in splits]
     if not others:
         return train
-    other = materialise(_items(builder, others[0], feature, policy), cache_dir)
+    other = materialise(items(others[0]), cache_dir)
     skipped = {**other.skipped, **train.skipped}
-    return train._replace(held_out=other.images, skipped=skipped)
+    labels = train.labels
+    if labels and other.labels:
+        labels = labels._replace(held_out=other.labels.labels)
+    return Source(train.images, skipped, other.images, labels)
 
 
 def _items(
-    builder: tfds.core.DatasetBuilder, split: str, feature: str, policy: Policy
+    builder: tfds.core.DatasetBuilder,
+    split: str,
+    feature: str,
+    policy: Policy,
+    cache_dir: pathlib.Path,
 ) -> Items:
     """The images of one split, to be decoded."""
     records = builder.as_data_source(split=split)
@@ -73,7 +89,28 @@ def _items(
     key = fingerprint("tfds", prepared, split, feature, len(records), policy)
     source = f"tfds:{builder.info.full_name} ({split})"
     names = [f"record {number}" for number in range(len(records))]
-    return Items(source, names, image, lambda: shape, key)
+    labels = _labels(builder, split, feature, cache_dir / f"{key}.labels.npy")
+    return Items(source, names, image, lambda: shape, key, labels)
+
+
+def _labels(
+    builder: tfds.core.DatasetBuilder, split: str, feature: str, path: pathlib.Path
+) -> Labels | None:
+    """The feature label of each record, if the set has one; kept in a file."""
+    import tensorflow_datasets as tfds
+
+    features = builder.info.features
+    kind = features["label"] if "label" in features else None
+    if not isinstance(kind, tfds.features.ClassLabel):
+        return None
+    if not path.exists():
+        encoded = {feature: tfds.decode.SkipDecoding()}
+        records = builder.as_data_source(split=split, decoders=encoded)
+        labels = np.array([record["label"] for record in records], np.int64)
+        make_folder(path.parent)
+        with replacing(path) as file:
+            np.save(file, labels)
+    return Labels(tuple(kind.names), np.load(path, allow_pickle=False))
 
 
 def _image_feature(name: str, builder: tfds.core.DatasetBuilder) -> str:
