@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help quickstart install test check check-tfds check-notebooks \
-	check-quickstart check-oldest check-newest benchmark notebooks format \
+	check-quickstart check-labels check-oldest check-newest benchmark notebooks format \
 	constraints clean
 
 help:  ## list these targets
@@ -37,11 +37,18 @@ test: .venv/.installed-test  ## ruff, mypy, every test and doctest: minutes
 	.venv/bin/python -m pytest $(PARALLEL)
 
 # The suites come last, so that the last line of the output is the summary of pytest.
-check: check-quickstart check-tfds check-notebooks check-oldest check-newest  ## all that is too long for make test
+check: check-quickstart check-labels check-tfds check-notebooks check-oldest check-newest  ## all that is too long for make test
 
 check-quickstart: quickstart  ## a classifier must take the samples for digits
 	.venv/bin/python sample.py --workdir runs/digits --num 256 --out samples/check
 	.venv/bin/python tools/check_digits.py samples/check/samples.npz
+
+check-labels: .venv/.installed  ## and for the digits that were asked for, after half of the steps
+	.venv/bin/python train.py --config configs/digits_class.py --workdir .cache/digits_class \
+		--train.steps 1500
+	.venv/bin/python sample.py --workdir .cache/digits_class --label 0 1 2 3 4 5 6 7 8 9 \
+		--guidance 2 --num 500 --sampler dpmpp_2m --steps 50 --out .cache/digits_class/check
+	.venv/bin/python tools/check_digits.py .cache/digits_class/check/samples.npz
 
 check-tfds: .venvs/tfds/.installed  ## the real CIFAR-10 builder, with TensorFlow
 	.venvs/tfds/bin/python tools/check_tfds.py

@@ -4,10 +4,11 @@ digits.py with another objective. The network predicts v (Salimans and Ho 2022),
 the betas may end in pure noise (Lin et al. 2023); the error at each t has the weight
 min(SNR, 5) (Hang et al. 2023), and t comes in antithetic pairs. At the very last step
 SNR and weight are 0: what the network says there it has learned at the steps before.
+It is shown its own last guess of x_0 (Chen et al. 2022).
 
 Reproduces: nothing of these papers; shows that their objectives train.
 Data:       the 1,797 digits that scikit-learn ships; no download.
-Network:    701,345 parameters.
+Network:    701,633 parameters.
 Hardware:   two CPU cores: minutes, as digits.py (not yet measured by this project).
 Command:    python train.py --config configs/digits_v.py
 """
@@ -25,7 +26,10 @@ def get_config() -> Config:
     return Config(
         process=Process(schedule="cosine", rescale_zero_snr=True),
         objective=Objective(
-            prediction="v", loss_weight="min_snr", t_sampling="antithetic"
+            prediction="v",
+            loss_weight="min_snr",
+            t_sampling="antithetic",
+            self_condition=True,
         ),
         model=Model(
             ch=32,

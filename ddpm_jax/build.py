@@ -19,6 +19,7 @@ from ddpm_jax.guidance import classifier_free_eps
 from ddpm_jax.guidance import drop_labels
 from ddpm_jax.images import to_model_range
 from ddpm_jax.prediction import model_functions
+from ddpm_jax.prediction import self_conditioned
 from ddpm_jax.prediction import training_loss
 from ddpm_jax.reverse import LEARNED
 from ddpm_jax.reverse import ModelFn
@@ -69,6 +70,8 @@ def build(config: Config) -> Parts:
     model = make_model(config.model, shape, objective.variance in LEARNED)
     schedule = schedule_of(config)
     network = partial(apply_network, model, config.model.precision)
+    if objective.self_condition:
+        network = partial(with_guess, network, shape[-1])
     draw_t = T_SAMPLINGS[objective.t_sampling]
     by_loss = objective.t_sampling == "importance"
     return Parts(
@@ -101,8 +104,10 @@ def sampler_of(
         schedule=schedule,
         prediction=objective.prediction,
         variance=objective.variance,
+        self_condition=objective.self_condition,
     )
-    return {**model, "clip_x0": objective.clip_x0}
+    options = {**model, "clip_x0": objective.clip_x0}
+    return options | ({"self_condition": True} if objective.self_condition else {})
 
 
 def conditioned(parts: Parts, labels: jax.Array, scale: float = 1.0) -> Parts:
@@ -154,7 +159,10 @@ def make_model(config: Model, shape: tuple[int, int, int], learned: bool) -> UNe
 
 def init_params(parts: Parts, key: jax.Array) -> optax.Params:
     """Draws the network's parameters."""
-    x, t = jnp.zeros((1, *parts.shape)), jnp.zeros(1, jnp.int32)
+    height, width, channels = parts.shape
+    if parts.objective.self_condition:
+        channels *= 2
+    x, t = jnp.zeros((1, height, width, channels)), jnp.zeros(1, jnp.int32)
     return parts.model.init(key, x, t)
 
 
@@ -170,6 +178,25 @@ def apply_network(
     """Applies the U-Net to x_t [B, H, W, C], with dropout where keys [B] are given."""
     with jax.default_matmul_precision(precision):
         return jnp.asarray(model.apply(params, x_t, t, dropout_keys, labels))
+
+
+def with_guess(
+    network: Callable[..., jax.Array],
+    channels: int,
+    params: optax.Params,
+    x_t: jax.Array,
+    t: jax.Array,
+    dropout_keys: jax.Array | None = None,
+    labels: jax.Array | None = None,
+) -> jax.Array:
+    """Asks a self-conditioned network; x_t of C channels alone comes without a guess.
+
+    So those who know nothing of guesses, such as the functions that edit, ask it as it
+    was asked for half of the images it was trained on.
+    """
+    if x_t.shape[-1] == channels:
+        x_t = jnp.concatenate([x_t, jnp.zeros_like(x_t)], axis=-1)
+    return network(params, x_t, t, dropout_keys, labels)
 
 
 def network_loss(
@@ -196,11 +223,20 @@ def network_loss(
             assert num_classes is not None  # or there would be no labels
             labels = drop_labels(dropout_keys, labels, num_classes, label_dropout)
         network = partial(network, labels=labels)
+    network = partial(network, dropout_keys=dropout_keys)
+    if objective.self_condition:
+        network = self_conditioned(
+            network,
+            per_image.one_each(keys, x_0.shape[0]),
+            schedule=schedule,
+            prediction=objective.prediction,
+            clip_x0=objective.clip_x0,
+        )
     return training_loss(
         params,
         keys,
         x_0,
-        network=partial(network, dropout_keys=dropout_keys),
+        network=network,
         schedule=schedule,
         prediction=objective.prediction,
         loss=objective.loss,

@@ -69,6 +69,8 @@ class Objective:
     """Weight of the squared error at each t."""
     t_sampling: Literal["uniform", "antithetic", "importance"] = "uniform"
     """Which t a training step draws: alone, in pairs t and T - 1 - t, or by loss."""
+    self_condition: bool = False
+    """Show the network its own last guess of x_0, in half of the training images."""
     clip_x0: bool = True
     """Clip the predicted x_0 to [-1, 1] while sampling."""
 

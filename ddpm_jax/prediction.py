@@ -6,6 +6,7 @@ which this file turns, once, into what the samplers and the bound take.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -26,6 +27,7 @@ from ddpm_jax.losses import x0_loss
 from ddpm_jax.reverse import LEARNED
 from ddpm_jax.reverse import VARIANCES
 from ddpm_jax.reverse import ModelFn
+from ddpm_jax.reverse import reverse_step
 from ddpm_jax.schedules import Schedule
 
 PREDICTIONS: dict[str, tuple[Callable[..., jax.Array], str]] = {
@@ -40,6 +42,8 @@ TO_X0 = {"posterior_mean": predict_x0_from_mean, "v": predict_x0_from_v}
 """(schedule, x_t, t, output) -> x_0, for outputs that are neither eps nor x_0."""
 
 LOSSES = ("simple", "vlb", "hybrid")
+
+GUESS_STREAM = 2  # `noisy` folds in 0 and 1
 
 VLB_SHARE = 0.001  # lambda of Nichol and Dhariwal (2021), Sec. 3.1
 
@@ -76,12 +80,18 @@ def check_objective(
 
 
 def model_functions(
-    network: ModelFn, *, schedule: Schedule, prediction: str, variance: str
+    network: ModelFn,
+    *,
+    schedule: Schedule,
+    prediction: str,
+    variance: str,
+    self_condition: bool = False,
 ) -> dict[str, Any]:
     """The keyword arguments by which samplers and the bound see a network.
 
     That is eps_fn or x0_fn, and variance. Where it is learned the function has 2C
-    outputs, the variance's last, which reverse_step divides.
+    outputs, the variance's last, which reverse_step divides. The input of a
+    self-conditioned network has 2C channels, of which the first C are x_t.
 
     Example:
       >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
@@ -99,10 +109,47 @@ def model_functions(
 
     def x0_fn(params: object, x_t: jax.Array, t: jax.Array) -> jax.Array:
         channels, answer = x_t.shape[-1], network(params, x_t, t)
+        if self_condition:
+            channels //= 2
+            x_t = x_t[..., :channels]
         x_0 = TO_X0[prediction](schedule, x_t, t, answer[..., :channels])
         return jnp.concatenate([x_0, answer[..., channels:]], axis=-1)
 
     return {"x0_fn": x0_fn, "variance": variance}
+
+
+def self_conditioned(
+    network: ModelFn,
+    keys: jax.Array,
+    *,
+    schedule: Schedule,
+    prediction: str,
+    clip_x0: bool = True,
+) -> ModelFn:
+    """A network of C channels that looks, for half of the images, at its own guess.
+
+    network takes 2C channels, x_t and a guess of x_0. The guess is what it says where
+    it has none, without a gradient; the other half of the images get zeros for theirs.
+    Which half an image is in depends on its key in keys [B]. Sec. 3.2 of Chen et al.
+    (2022).
+    """
+    model = model_functions(
+        network,
+        schedule=schedule,
+        prediction=prediction,
+        variance="fixed_large",
+        self_condition=True,
+    )
+    shown = per_image.bernoulli(per_image.fold_in(keys, GUESS_STREAM), 0.5)
+
+    def twice(params: object, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        step = partial(reverse_step, params, x_t, t, schedule=schedule, **model)
+        x_0 = step(clip_x0=clip_x0, guess=jnp.zeros_like(x_t)).x_0
+        mask = shown.reshape((-1,) + (1,) * (x_t.ndim - 1))
+        guess = jnp.where(mask, jax.lax.stop_gradient(x_0), 0.0)
+        return network(params, jnp.concatenate([x_t, guess], axis=-1), t)
+
+    return twice
 
 
 def training_loss(

@@ -9,6 +9,9 @@ alpha_bar_t = 0. The variance is a name, "fixed_large" or "fixed_small", or a fu
 `(params, x_t, t) -> log variance [B, ...]`. With "learned" the model returns both, on
 2C channels, the log variance last: one call, so that it runs once, backwards as well.
 With "learned_range" what is last says where between beta~ and beta the variance lies.
+
+A model may be self-conditioned (Chen et al. 2022): its input then has 2C channels, x_t
+and an earlier guess of x_0, or zeros where there is none.
 """
 
 from collections.abc import Callable
@@ -55,11 +58,13 @@ def reverse_step(
     x0_fn: ModelFn | None = None,
     variance: Variance = "fixed_large",
     clip_x0: bool = True,
+    guess: jax.Array | None = None,
 ) -> ReverseStep:
     """Returns mean, log variance and predicted x_0 of p(x_{t-1} | x_t): Eq. 11.
 
     x_t is [B, ...]; t is [B] int in 0..T-1. With clip_x0 the predicted x_0 is clipped
-    to [-1, 1] before the mean is formed, as the paper's code does when it samples.
+    to [-1, 1] before the mean is formed, as the paper's code does when it samples. A
+    self-conditioned model is shown the guess [B, ...] of x_0, if one is given.
 
     Raises:
       ValueError: unless one of eps_fn and x0_fn is given, and variance is known.
@@ -76,7 +81,8 @@ def reverse_step(
     check_model(schedule, eps_fn, x0_fn)
     model = eps_fn or x0_fn
     assert model is not None
-    answer = model(params, x_t, t)
+    seen = x_t if guess is None else jnp.concatenate([x_t, guess], axis=-1)
+    answer = model(params, seen, t)
     if variance in LEARNED:
         answer, log_variance = jnp.split(answer, 2, axis=-1)
         if variance == "learned_range":

@@ -17,9 +17,11 @@ import pydantic
 from ddpm_jax.config import Config
 from ddpm_jax.config import Log
 from ddpm_jax.config import Model
+from ddpm_jax.config import Objective
 from ddpm_jax.config import Train
 from ddpm_jax.config import schedule_of
 from ddpm_jax.prediction import check_objective
+from ddpm_jax.reverse import LEARNED
 from ddpm_jax.reverse import check_model
 
 
@@ -60,6 +62,7 @@ def from_json(text: str) -> Config:
     check_objective(
         objective.prediction, objective.loss, objective.variance, objective.loss_weight
     )
+    _check_self_condition(objective)
     schedule = schedule_of(checked)
     if objective.prediction == "eps":
         check_model(schedule, lambda params, x_t, t: x_t, None)
@@ -67,6 +70,14 @@ def from_json(text: str) -> Config:
     _check_dispatch(checked.train, checked.log)
     _check_attention(checked.model)
     return checked
+
+
+def _check_self_condition(objective: Objective) -> None:
+    if objective.self_condition and objective.variance in LEARNED:
+        raise ValueError(
+            f"objective.self_condition can't go with objective.variance "
+            f"{objective.variance!r}; use 'fixed_large' or 'fixed_small'"
+        )
 
 
 def _check_dispatch(train: Train, log: Log) -> None:

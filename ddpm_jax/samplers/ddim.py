@@ -33,6 +33,7 @@ def ddim_sample(
     variance: Variance = "fixed_large",
     clip_x0: bool = True,
     threshold: float | None = None,
+    self_condition: bool = False,
     x_T: jax.Array | None = None,
     eta: float = 0.0,
 ) -> jax.Array:
@@ -53,27 +54,33 @@ def ddim_sample(
       [[0.5, 0.5]]
     """
     ask = bind_model(
-        params, grid, eps_fn=eps_fn, x0_fn=x0_fn, clip_x0=clip_x0, threshold=threshold
+        params,
+        grid,
+        eps_fn=eps_fn,
+        x0_fn=x0_fn,
+        clip_x0=clip_x0,
+        threshold=threshold,
+        self_condition=self_condition,
     )
     if not (math.isfinite(eta) and 0 <= eta <= 1):
         raise ValueError(f"eta is {eta}; give a number in [0, 1]")
     keys, start = begin(keys, shape, grid.num_timesteps, x_T)
 
     def one_step(
-        x_t: jax.Array, row: tuple[Level, jax.Array, jax.Array]
-    ) -> tuple[jax.Array, None]:
-        level, (alpha, sigma, deviation), number = row
-        x_0, eps, _ = ask(x_t, level)
+        carry: tuple[jax.Array, jax.Array], row: tuple[Level, jax.Array, jax.Array]
+    ) -> tuple[tuple[jax.Array, jax.Array], None]:
+        (x_t, guess), (level, (alpha, sigma, deviation), number) = carry, row
+        x_0, eps, _ = ask(x_t, level, guess)
         x_s = alpha * x_0 + sigma * eps
         if eta > 0:
             z = per_image.normal(per_image.fold_in(keys, number), shape[1:])
             x_s = x_s + deviation * z
-        return x_s, None
+        return (x_s, x_0), None
 
     log_ratio = grid.log_alpha_bar[:-1] - grid.log_alpha_bar[1:]
     deviation = grid.sigma[1:] / grid.sigma[:-1] * np.sqrt(-np.expm1(log_ratio)) * eta
     sigma = np.sqrt(np.maximum(grid.sigma[1:] ** 2 - deviation**2, 0))
     coefficients = jnp.stack([grid.alpha[1:], sigma, deviation], axis=1)
     rows = (levels(grid), coefficients, jnp.asarray(grid.noise_numbers))
-    x_0, _ = jax.lax.scan(one_step, start, rows)
+    (x_0, _), _ = jax.lax.scan(one_step, (start, jnp.zeros_like(start)), rows)
     return x_0

@@ -36,6 +36,7 @@ def ddpm_sample(
     x0_fn: ModelFn | None = None,
     variance: Variance = "fixed_large",
     clip_x0: bool = True,
+    self_condition: bool = False,
     x_T: jax.Array | None = None,
 ) -> jax.Array:
     """Draws images x_0 of a shape (B, H, W, C): Algorithm 2 of Ho et al. (2020).
@@ -50,6 +51,8 @@ def ddpm_sample(
       variance: "fixed_large", "fixed_small", "learned" (the model answers on 2C
         channels, the log variance last) or a function that returns log variances.
       clip_x0: clip the predicted x_0 to [-1, 1] at each step.
+      self_condition: show the model, behind the channels of x_t, the x_0 of the step
+        before: Chen et al. (2022).
       x_T: where the chain starts, [B, ...]; unit noise if None.
 
     Raises:
@@ -76,6 +79,7 @@ def ddpm_sample(
         x0_fn=x0_fn,
         variance=variance,
         clip_x0=clip_x0,
+        self_condition=self_condition,
         x_T=x_T,
     )[0]
 
@@ -91,6 +95,7 @@ def ddpm_sample_frames(
     x0_fn: ModelFn | None = None,
     variance: Variance = "fixed_large",
     clip_x0: bool = True,
+    self_condition: bool = False,
     x_T: jax.Array | None = None,
 ) -> tuple[jax.Array, Frames]:
     """Like `ddpm_sample`, and keeps the frames of F chosen t: returns x_0, Frames.
@@ -115,9 +120,9 @@ def ddpm_sample_frames(
     keys, start = begin(keys, shape, num_timesteps, x_T)
 
     def one_step(
-        carry: tuple[jax.Array, Frames], t: jax.Array
-    ) -> tuple[tuple[jax.Array, Frames], None]:
-        x_t, frames = carry
+        carry: tuple[jax.Array, jax.Array, Frames], t: jax.Array
+    ) -> tuple[tuple[jax.Array, jax.Array, Frames], None]:
+        x_t, guess, frames = carry
         step = reverse_step(
             params,
             x_t,
@@ -127,6 +132,7 @@ def ddpm_sample_frames(
             x0_fn=x0_fn,
             variance=variance,
             clip_x0=clip_x0,
+            guess=guess if self_condition else None,
         )
         z = per_image.normal(per_image.fold_in(keys, t), shape[1:])
         sigma = jnp.where(t > 0, jnp.exp(0.5 * step.log_variance), 0.0)
@@ -135,11 +141,12 @@ def ddpm_sample_frames(
             frames = jax.tree.map(
                 lambda kept, x: kept.at[frame_of_t[t]].set(x, mode="drop"), frames, now
             )
-        return (step.mean + sigma * z, frames), None
+        return (step.mean + sigma * z, step.x_0, frames), None
 
     empty = jnp.zeros((len(frame_steps), *shape), start.dtype)
     steps = jnp.arange(num_timesteps - 1, -1, -1)
-    (x_0, frames), _ = jax.lax.scan(one_step, (start, Frames(empty, empty)), steps)
+    first = start, jnp.zeros_like(start), Frames(empty, empty)
+    (x_0, _, frames), _ = jax.lax.scan(one_step, first, steps)
     return x_0, frames
 
 

@@ -33,6 +33,7 @@ def dpmpp_sample(
     variance: Variance = "fixed_large",
     clip_x0: bool = True,
     threshold: float | None = None,
+    self_condition: bool = False,
     x_T: jax.Array | None = None,
     order: int = 2,
     lower_order_final: bool = True,
@@ -61,7 +62,13 @@ def dpmpp_sample(
       [[0.5, 0.5]]
     """
     ask = bind_model(
-        params, grid, eps_fn=eps_fn, x0_fn=x0_fn, clip_x0=clip_x0, threshold=threshold
+        params,
+        grid,
+        eps_fn=eps_fn,
+        x0_fn=x0_fn,
+        clip_x0=clip_x0,
+        threshold=threshold,
+        self_condition=self_condition,
     )
     orders = step_orders(grid, order, lower_order_final)
     _, start = begin(keys, shape, grid.num_timesteps, x_T)
@@ -70,7 +77,7 @@ def dpmpp_sample(
         carry: tuple[jax.Array, jax.Array], row: tuple[Level, jax.Array, jax.Array]
     ) -> tuple[tuple[jax.Array, jax.Array], None]:
         (x_t, seen), (level, shrink, weights) = carry, row
-        seen = jnp.concatenate([ask(x_t, level).x_0[None], seen[:-1]])
+        seen = jnp.concatenate([ask(x_t, level, seen[0]).x_0[None], seen[:-1]])
         return (shrink * x_t + weighted_sum(weights, seen), seen), None
 
     weights = np.stack([dpmpp_weights(grid, i, n, published) for i, n in orders])

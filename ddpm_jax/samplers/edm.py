@@ -49,6 +49,7 @@ def edm_sample(
     variance: Variance = "fixed_large",
     clip_x0: bool = True,
     threshold: float | None = None,
+    self_condition: bool = False,
     x_T: jax.Array | None = None,
     churn: float = 40.0,
     churn_range: tuple[float, float] = (0.05, 50.0),
@@ -78,27 +79,34 @@ def edm_sample(
       [[0.5, 0.5]]
     """
     ask = bind_model(
-        params, grid, eps_fn=eps_fn, x0_fn=x0_fn, clip_x0=clip_x0, threshold=threshold
+        params,
+        grid,
+        eps_fn=eps_fn,
+        x0_fn=x0_fn,
+        clip_x0=clip_x0,
+        threshold=threshold,
+        self_condition=self_condition,
     )
     _check_churn(grid, churn, churn_range, churn_noise)
     keys, start = begin(keys, shape, grid.num_timesteps, x_T)
 
     def one_call(
-        carry: tuple[jax.Array, jax.Array, jax.Array], row: Calls
-    ) -> tuple[tuple[jax.Array, jax.Array, jax.Array], None]:
-        y, base, slope = carry
+        carry: tuple[jax.Array, ...], row: Calls
+    ) -> tuple[tuple[jax.Array, ...], None]:
+        y, base, slope, guess = carry
         if churn > 0:
             z = per_image.normal(per_image.fold_in(keys, row.number), shape[1:])
             y = y + row.churn * z
-        eps = ask(row.level.alpha * y, row.level).eps
+        x_0, eps, _ = ask(row.level.alpha * y, row.level, guess)
         second = base + row.step * 0.5 * (slope + eps)
         end = jnp.where(row.first, y + row.step * eps, second)
-        return (end, jnp.where(row.first, y, base), eps), None
+        return (end, jnp.where(row.first, y, base), eps, x_0), None
 
     rows = calls(grid, churn, churn_range, churn_noise)
     alpha = jnp.asarray(grid.alpha)
     y = start / alpha[0]
-    (y, _, _), _ = jax.lax.scan(one_call, (y, y, jnp.zeros_like(y)), rows)
+    nothing = jnp.zeros_like(y)
+    (y, *_), _ = jax.lax.scan(one_call, (y, y, nothing, nothing), rows)
     return alpha[-1] * y
 
 

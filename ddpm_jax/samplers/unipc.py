@@ -44,6 +44,7 @@ def unipc_sample(
     variance: Variance = "fixed_large",
     clip_x0: bool = True,
     threshold: float | None = None,
+    self_condition: bool = False,
     x_T: jax.Array | None = None,
     order: int = 2,
     lower_order_final: bool = True,
@@ -65,7 +66,13 @@ def unipc_sample(
       [[0.5, 0.5]]
     """
     ask = bind_model(
-        params, grid, eps_fn=eps_fn, x0_fn=x0_fn, clip_x0=clip_x0, threshold=threshold
+        params,
+        grid,
+        eps_fn=eps_fn,
+        x0_fn=x0_fn,
+        clip_x0=clip_x0,
+        threshold=threshold,
+        self_condition=self_condition,
     )
     orders = step_orders(grid, order, lower_order_final)
     _, start = begin(keys, shape, grid.num_timesteps, x_T)
@@ -74,7 +81,7 @@ def unipc_sample(
         carry: tuple[jax.Array, jax.Array, jax.Array], row: tuple[Level, Rows]
     ) -> tuple[tuple[jax.Array, jax.Array, jax.Array], None]:
         (before, predicted, seen), (level, w) = carry, row
-        seen = jnp.concatenate([ask(predicted, level).x_0[None], seen[:-1]])
+        seen = jnp.concatenate([ask(predicted, level, seen[0]).x_0[None], seen[:-1]])
         x_t = w.before * before + w.predicted * predicted
         x_t = x_t + weighted_sum(w.correct, seen)
         return (x_t, w.shrink * x_t + weighted_sum(w.predict, seen), seen), None

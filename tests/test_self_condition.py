@@ -1,0 +1,132 @@
+"""A network that is shown its own last guess of x_0: Chen et al. (2022)."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from ddpm_jax import keys as per_image
+from ddpm_jax.build import build
+from ddpm_jax.build import init_params
+from ddpm_jax.chains import Chain
+from ddpm_jax.chains import sample_images
+from ddpm_jax.config import Config
+from ddpm_jax.config import Objective
+from ddpm_jax.prediction import self_conditioned
+from ddpm_jax.samplers import SAMPLERS
+from ddpm_jax.samplers.ddpm import ddpm_sample
+from ddpm_jax.schedules import linear_beta_schedule
+from ddpm_jax.schedules import make_schedule
+from ddpm_jax.time_grids import make_time_grid
+from ddpm_jax.validation import validate
+
+SCHEDULE = make_schedule(linear_beta_schedule(6, 0.02, 0.7))
+X = jnp.asarray(np.random.default_rng(0).normal(size=(5, 2, 2, 1)), jnp.float32)
+T = jnp.array([0, 1, 2, 4, 5])
+KEYS = per_image.image_keys(jax.random.key(3), 5)
+
+
+def config_with(**objective: Any) -> Config:  # noqa: ANN401
+    return dataclasses.replace(
+        tiny.CONFIG,
+        objective=Objective(**{"self_condition": True} | objective),
+        data=dataclasses.replace(tiny.CONFIG.data, image_size=(8, 8), channels=1),
+    )
+
+
+def halfway(params: object, seen: jax.Array, t: jax.Array) -> jax.Array:
+    """An x0_fn that goes half of the way from its guess to one half."""
+    _, guess = jnp.split(seen, 2, axis=-1)
+    return 0.5 * guess + 0.25
+
+
+def after(calls: int) -> float:
+    """What `halfway` has said at last, who began with zeros."""
+    return 0.5 * (1 - 0.5**calls)
+
+
+def test_the_papers_chain_shows_each_step_the_x0_of_the_step_before() -> None:
+    x_0 = ddpm_sample(
+        {},
+        jax.random.key(0),
+        (2, 3, 3, 1),
+        x0_fn=halfway,
+        schedule=SCHEDULE,
+        self_condition=True,
+    )
+    np.testing.assert_allclose(x_0, after(6), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_sampler_shows_each_call_the_x0_of_the_call_before(name: str) -> None:
+    grid = make_time_grid(SCHEDULE, 4)
+    calls = 7 if name in ("heun", "edm") else 4
+    x_0 = SAMPLERS[name](
+        {},
+        jax.random.key(0),
+        (2, 3, 3, 1),
+        grid=grid,
+        x0_fn=halfway,
+        self_condition=True,
+    )
+    np.testing.assert_allclose(x_0, after(calls), atol=1e-5)
+
+
+def network(params: jax.Array, seen: jax.Array, t: jax.Array) -> jax.Array:
+    x_t, guess = jnp.split(seen, 2, axis=-1)
+    return params[0] * x_t + params[1] * guess + params[2]
+
+
+def test_half_of_the_images_see_the_guess_that_the_network_makes_without_one() -> None:
+    params = jnp.array([0.2, 0.5, 0.1])
+    model = self_conditioned(network, KEYS, schedule=SCHEDULE, prediction="x_0")
+    first = jnp.clip(0.2 * X + 0.1, -1, 1)
+    shown = model(params, X, T) - (0.2 * X + 0.1)
+    with_guess = np.asarray(abs(shown).max((1, 2, 3)) > 0)
+    assert set(with_guess.tolist()) == {True, False}
+    np.testing.assert_allclose(shown[with_guess], 0.5 * first[with_guess], atol=1e-6)
+    many = per_image.image_keys(jax.random.key(0), 10_000)
+    wide = self_conditioned(network, many, schedule=SCHEDULE, prediction="x_0")
+    answers = wide(params, jnp.ones((10_000, 1)), jnp.zeros(10_000, jnp.int32))
+    share = float((abs(answers - 0.3) > 0.1).mean())
+    assert abs(share - 0.5) < 5 * 0.005
+
+
+def test_the_guess_sends_no_gradient() -> None:
+    def loss(params: jax.Array) -> jax.Array:
+        model = self_conditioned(network, KEYS, schedule=SCHEDULE, prediction="x_0")
+        return model(params, X, T).sum()
+
+    params = jnp.array([0.2, 0.5, 0.1])
+    gradient = jax.grad(loss)(params)
+    # Through the guess, x_t and the constant would count 0.5 times more where shown.
+    np.testing.assert_allclose(gradient[0], X.sum(), rtol=1e-5)
+    np.testing.assert_allclose(gradient[2], X.size, rtol=1e-5)
+
+
+@pytest.mark.parametrize("prediction", ["eps", "v"])
+def test_a_network_of_a_config_draws_and_has_a_loss(prediction: str) -> None:
+    parts = build(config_with(prediction=prediction))
+    rng = np.random.default_rng(1)
+    shapes = jax.eval_shape(functools.partial(init_params, parts), jax.random.key(0))
+    assert shapes["params"]["conv_in"]["kernel"].shape == (3, 3, 2, 8)
+    params = jax.tree.map(lambda x: rng.normal(size=x.shape, scale=0.1), shapes)
+    x = jnp.asarray(rng.normal(size=(2, 8, 8, 1)), jnp.float32)
+    t = jnp.array([1, 3])
+    bare = parts.network(params, x, t)
+    zeros = parts.network(params, jnp.concatenate([x, 0 * x], axis=-1), t)
+    np.testing.assert_array_equal(bare, zeros)
+    chain = functools.partial(sample_images, parts=parts, chain=Chain("ddim", 3))
+    shared = params, jax.random.key(0)
+    assert jax.eval_shape(chain, shared, jnp.arange(2)).shape == (2, 8, 8, 1)
+    assert jax.eval_shape(parts.loss_fn, params, KEYS[:2], x, KEYS[:2]).shape == (2,)
+
+
+def test_a_learned_variance_is_refused() -> None:
+    with pytest.raises(ValueError, match="self_condition can't go with"):
+        validate(config_with(variance="learned_range", loss="hybrid"))
