@@ -14,6 +14,7 @@ from typing import ClassVar
 from typing import Literal
 
 import pydantic
+import tyro
 from pydantic import Field
 
 from ddpm_jax.schedules import SCHEDULES
@@ -155,6 +156,8 @@ class Train:
     """Decay of the running average of the parameters."""
     seed: Seed = 0
     """Of the parameters, the order of the images, and all noise."""
+    init_from: Annotated[str | None, tyro.conf.arg(aliases=["--init-from"])] = None
+    """A run, or a .safetensors file, as whose EMA the parameters begin."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,6 +29,7 @@ from ddpm_jax.train_step import init_state
 from ddpm_jax.train_step import make_optimiser
 from ddpm_jax.train_step import train_step
 from ddpm_jax.train_step import train_steps
+from ddpm_jax.transfer import transfer
 
 if TYPE_CHECKING:
     from ddpm_jax.checkpoint import CheckpointManager
@@ -64,9 +65,15 @@ def say(line: object) -> None:
 
 
 def start(
-    config: Config, parts: Parts, checkpoints: "CheckpointManager"
+    config: Config,
+    parts: Parts,
+    checkpoints: "CheckpointManager",
+    source: optax.Params | None = None,
 ) -> tuple[TrainState, optax.GradientTransformation, Keys]:
-    """The state of the newest checkpoint, or a fresh one, on all devices."""
+    """The state of the newest checkpoint, or a fresh one, on all devices.
+
+    The parameters of a fresh one are those of a source as far as they fit.
+    """
     optimiser = optimiser_of(config)
     keys = Keys(*jax.random.split(jax.random.key(config.train.seed), 4))
     fresh = partial(initial_state, parts, optimiser)
@@ -75,9 +82,12 @@ def start(
     say(f"network: {count:,} parameters")
     state = restore(checkpoints, target)
     if state is None:
-        state = parallel.replicate(parallel.run_once(fresh, keys.init))
+        state = parallel.run_once(fresh, keys.init)
+        state = parallel.replicate(initialised_from(source, state))
     else:
         say(f"resuming from step {int(state.step)}")
+        if config.train.init_from is not None:
+            say(f"its step 0 was {config.train.init_from}, which is not read again")
     devices.release_memory()
     return state, optimiser, keys
 
@@ -98,6 +108,17 @@ def initial_state(
 ) -> TrainState:
     """The state before step 0, of parameters drawn from a key."""
     return init_state(init_params(parts, key), optimiser, parts.history)
+
+
+def initialised_from(source: optax.Params | None, state: TrainState) -> TrainState:
+    """The state before step 0 with the parameters of a source, if there is one.
+
+    Adam's moments are 0 there, whatever the parameters; the EMA begins as these.
+    """
+    if source is None:
+        return state
+    params, _ = transfer(source, state.params)
+    return state._replace(params=params, ema_params=params)
 
 
 def step_of(

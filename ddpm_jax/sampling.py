@@ -20,6 +20,7 @@ from ddpm_jax.chains import sample_images
 from ddpm_jax.checkpoint import restore_weights
 from ddpm_jax.config import Config
 from ddpm_jax.samplers.ddpm import Frames
+from ddpm_jax.transfer import misfit
 from ddpm_jax.validation import from_dict
 from ddpm_jax.weights import SUFFIX
 from ddpm_jax.weights import load_weights
@@ -69,31 +70,28 @@ def load_trained(
 def check_weights(parts: Parts, params: optax.Params, workdir: str | Path) -> None:
     """Raises ValueError, naming a tensor, unless the weights are the network's."""
     wanted = jax.eval_shape(partial(init_params, parts), jax.random.key(0))
-    name = partial(jax.tree_util.keystr, simple=True, separator="/")
-    shapes = [
-        {name(path): leaf.shape for path, leaf in jax.tree.leaves_with_path(tree)}
-        for tree in (params, wanted)
-    ]
-    for tensor in sorted(shapes[0].keys() | shapes[1].keys()):
-        got, want = (side.get(tensor, "absent") for side in shapes)
-        if got != want:
-            raise ValueError(
-                f"{tensor} is {got} in {workdir} and {want} in the network of its "
-                "config; the file does not hold one whole model"
-            )
+    if found := misfit(params, wanted):
+        tensor, got, want = found
+        raise ValueError(
+            f"{tensor} is {got} in {workdir} and {want} in the network of its config; "
+            "the file does not hold one whole model"
+        )
 
 
 def describe(trained: Trained) -> str:
     """One line on which weights these are.
 
-    An average still holds decay ** step of the untrained parameters that it began as.
+    An average still holds decay ** step of the parameters that it began as.
     """
     if not trained.ema:
         return f"weights: parameters of step {trained.step}, not averaged"
-    decay = trained.config.train.ema_decay
-    held = decay**trained.step
-    line = f"weights: EMA ({decay:g}) of step {trained.step}, "
-    line += f"{held:.1%} of it still the untrained network's"
+    train = trained.config.train
+    held = train.ema_decay**trained.step
+    line = f"weights: EMA ({train.ema_decay:g}) of step {trained.step}, "
+    line += f"{held:.1%} of it still "
+    if train.init_from is not None:
+        return line + f"what it was initialised from, {train.init_from}"
+    line += "the untrained network's"
     if held > 0.05:
         line += "; expect noise, or try --no-ema"
     return line

@@ -12,6 +12,7 @@ from ddpm_jax import devices
 from ddpm_jax import parallel
 from ddpm_jax.build import Parts
 from ddpm_jax.build import build
+from ddpm_jax.checkpoint import latest_step
 from ddpm_jax.checkpoint import open_checkpoints
 from ddpm_jax.checkpoint import save
 from ddpm_jax.config import Config
@@ -20,6 +21,7 @@ from ddpm_jax.data import Dataset
 from ddpm_jax.data import batches
 from ddpm_jax.data import load
 from ddpm_jax.files import locked
+from ddpm_jax.fine_tuning import load_source
 from ddpm_jax.logs import Logs
 from ddpm_jax.meter import Meter
 from ddpm_jax.parallel import first_process
@@ -37,6 +39,7 @@ from ddpm_jax.validation import validate
 from ddpm_jax.workdir import check_config
 from ddpm_jax.workdir import check_data
 from ddpm_jax.workdir import store
+from ddpm_jax.workdir import with_source
 
 if TYPE_CHECKING:
     from ddpm_jax.checkpoint import CheckpointManager
@@ -62,11 +65,15 @@ def train(config: Config, workdir: Path, *, allow_config_change: bool = False) -
     dataset = with_labels(config, load_data(config))
     if not allow_config_change:
         check_data(workdir, dataset)
-    config = with_shape(config, dataset)
+    config = with_source(workdir, with_shape(config, dataset))
     parts = build(config)
     say(describe(config))
     for line in remarks(config, parts):
         say(line)
+    source = None
+    if config.train.init_from is not None and latest_step(workdir) is None:
+        source, lines = load_source(config, parts)
+        say("\n".join(lines))
     log = config.log
     with (
         locked(workdir, "is training") if first_process() else nullcontext(),
@@ -74,7 +81,7 @@ def train(config: Config, workdir: Path, *, allow_config_change: bool = False) -
             workdir, keep=log.keep, keep_period=log.keep_period
         ) as checkpoints,
     ):
-        state, optimiser, keys = start(config, parts, checkpoints)
+        state, optimiser, keys = start(config, parts, checkpoints, source)
         first = int(state.step)
         if first >= config.train.steps:
             say(f"{workdir} is trained to step {first} already; nothing is left to do")

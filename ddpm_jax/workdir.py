@@ -59,7 +59,7 @@ def check_config(workdir: Path, config: Config) -> None:
 
     A run counts once it has a checkpoint. Sizes and channels that the config leaves
     to the images are not compared, nor what changes how a step is computed and not
-    what it computes.
+    what it computes, nor a source that is not given again.
     """
     if latest_step(workdir) is None:
         return
@@ -70,7 +70,20 @@ def check_config(workdir: Path, config: Config) -> None:
             fields["data"][name] = getattr(stored.data, name)
     for section, name in HOW:
         fields[section][name] = getattr(getattr(stored, section), name)
+    fields["train"]["init_from"] = config.train.init_from or stored.train.init_from
     refuse(workdir, "config", differences(stored, from_dict(fields)))
+
+
+def with_source(workdir: Path, config: Config) -> Config:
+    """The config, naming what the run in workdir was initialised from.
+
+    What a run began as is past: once it has a checkpoint, no config can change it.
+    """
+    if latest_step(workdir) is None or not (workdir / CONFIG).exists():
+        return config
+    source = read_config(workdir).train.init_from
+    train = dataclasses.replace(config.train, init_from=source)
+    return dataclasses.replace(config, train=train)
 
 
 def check_data(workdir: Path, dataset: Dataset) -> None:

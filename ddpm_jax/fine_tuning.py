@@ -1,0 +1,116 @@
+"""Fine-tuning: a run whose parameters begin as those of another model, its source.
+
+The EMA, the step and the optimiser begin anew. What a source can be is what
+`sampling.load_trained` reads.
+"""
+
+from functools import partial
+
+import jax
+import optax
+
+from ddpm_jax.build import Parts
+from ddpm_jax.build import init_params
+from ddpm_jax.config import Config
+from ddpm_jax.config import flatten
+from ddpm_jax.reverse import LEARNED
+from ddpm_jax.sampling import Trained
+from ddpm_jax.sampling import describe
+from ddpm_jax.sampling import load_trained
+from ddpm_jax.transfer import Transfer
+from ddpm_jax.transfer import transfer
+
+LAYERS = ("ch", "ch_mult", "num_res_blocks", "num_groups", "attention_resolutions")
+"""The fields of a model that decide which layers it has, and what they compute."""
+
+
+def load_source(config: Config, parts: Parts) -> tuple[optax.Params, list[str]]:
+    """The weights that config.train.init_from names, and lines on what becomes of them.
+
+    Raises:
+      FileNotFoundError, ValueError: one sentence, if there are none, or the network of
+        the config can't take them; then with the fields that would mend it.
+    """
+    path = config.train.init_from
+    assert path is not None
+    source = load_trained(path)
+    fresh = jax.eval_shape(partial(init_params, parts), jax.random.key(0))
+    fields = fields_to_set(source.config, config)
+    advice = f"to begin as {path}, give {' '.join(fields)}"
+    try:
+        _, report = transfer(source.params, fresh)
+    except ValueError as error:
+        raise ValueError(f"{error}; {advice}" if fields else str(error)) from None
+    if fields:
+        raise ValueError(f"the layers of this config compute something else; {advice}")
+    return source.params, lines(source, config, report)
+
+
+def fields_to_set(source: Config, config: Config) -> list[str]:
+    """The flags with which a config's network has the layers of a source's.
+
+    Levels attend by their height, so another size of images moves the heights.
+
+    Example:
+      >>> from ddpm_jax.config import Data, Model
+      >>> data = Data(image_size=(32, 32), channels=3)
+      >>> fields_to_set(Config(data=data), Config(data=data, model=Model(ch=32)))
+      ['--model.ch 128']
+    """
+    wanted = {name: getattr(source.model, name) for name in LAYERS}
+    given = {name: getattr(config.model, name) for name in LAYERS}
+    assert source.data.image_size and config.data.image_size
+    before, after = source.data.image_size[0], config.data.image_size[0]
+    levels = range(len(source.model.ch_mult))
+    attending = [i for i in levels if before // 2**i in wanted["attention_resolutions"]]
+    attends = [i for i in levels if after // 2**i in given["attention_resolutions"]]
+    wanted["attention_resolutions"] = tuple(after // 2**i for i in attending)
+    if attends == attending:
+        wanted["attention_resolutions"] = given["attention_resolutions"]
+    return [
+        f"--model.{name.replace('_', '-')} {flag_value(wanted[name])}"
+        for name in LAYERS
+        if wanted[name] != given[name]
+    ]
+
+
+def flag_value(value: int | tuple[int, ...]) -> str:
+    """A number, or a tuple of them, as a person types it after a flag."""
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def lines(source: Trained, config: Config, report: Transfer) -> list[str]:
+    """What a run says of its source: which weights, and what is not as it was."""
+    said = [f"initialised from {config.train.init_from}; {describe(source)}"]
+    if report.made_again:
+        said.append(
+            f"made again, as their shapes differ: {', '.join(report.made_again)}"
+        )
+    if report.left_out:
+        said.append(f"left out, as the new network has none: {report.left_out[0]}")
+    if changes := relearns(source.config, config):
+        said.append(
+            f"remark: {', '.join(changes)} since the source was trained, so what the "
+            "network answers must be learned anew"
+        )
+    return said
+
+
+def relearns(source: Config, config: Config) -> list[str]:
+    """The differences of two configs after which equal weights are no equal model.
+
+    Example:
+      >>> from ddpm_jax.config import Objective
+      >>> relearns(Config(), Config(objective=Objective(prediction="v")))
+      ["objective.prediction: 'eps' -> 'v'"]
+    """
+    before, after = flatten(source), flatten(config)
+    names = [name for name in before if name.startswith("process.")]
+    names.append("objective.prediction")
+    if {before["objective.variance"], after["objective.variance"]} & set(LEARNED):
+        names.append("objective.variance")
+    return [
+        f"{name}: {before[name]!r} -> {after[name]!r}"
+        for name in names
+        if before[name] != after[name]
+    ]
