@@ -21,9 +21,9 @@ from ddpm_jax.editing.matrices import gaussian_blur
 from ddpm_jax.editing.measurements import Measurement
 from ddpm_jax.editing.measurements import colourisation
 from ddpm_jax.editing.measurements import super_resolution
-from ddpm_jax.editing.respace import respace
 from ddpm_jax.editing.sdedit import sdedit
 from ddpm_jax.editing.time_travel import time_travel
+from ddpm_jax.time_grids import make_time_grid
 
 Edit = Callable[[object, jax.Array, jax.Array, jax.Array], jax.Array]
 """(params, keys [B], images [B, h, w, c], painted [B, h, w, 1]) -> x_0 [B, H, W, C]."""
@@ -67,7 +67,7 @@ class Inpaint(Mode):
     def task(self, parts: Parts) -> Task:
         """Binds RePaint to a model."""
         model, travel = chain(parts, self.steps), (self.resamples, self.jump)
-        time_travel(model["schedule"].num_timesteps, *travel)  # for its errors
+        time_travel(model["grid"].num_steps, *travel)  # for its errors
         given = {"resamples": self.resamples, "jump": self.jump, **model}
         height, width, channels = parts.shape
 
@@ -95,7 +95,7 @@ class Img2img(Mode):
         """Binds SDEdit to a model."""
         check_share("strength", self.strength)
         model = chain(parts, self.steps)
-        run = round(self.strength * model["schedule"].num_timesteps)
+        run = round(self.strength * model["grid"].num_steps)
         height, width, channels = parts.shape
 
         def edit(
@@ -185,10 +185,12 @@ def chain(parts: Parts, steps: int) -> dict[str, Any]:
     """A model's arguments for a sampler, on a chain of so many steps, or of all T."""
     if steps < 1:
         raise ValueError(f"--steps is {steps}; give at least 1")
-    asked = ("eps_fn", "x0_fn", "variance")
-    model = {name: parts.sampler[name] for name in asked if name in parts.sampler}
-    count = min(steps, parts.schedule.num_timesteps)
-    return {**parts.sampler, **respace(parts.schedule, count, **model)}
+    total = parts.schedule.num_timesteps
+    model = {**parts.sampler, "grid": make_time_grid(parts.schedule, min(steps, total))}
+    if model["variance"] == "learned" and steps < total:
+        # It is that of single steps; the posterior's is known for steps of any length.
+        model["variance"] = "fixed_small"
+    return model
 
 
 def check_share(name: str, value: float) -> None:

@@ -18,13 +18,14 @@ from ddpm_jax.editing.measurements import first_row
 from ddpm_jax.editing.measurements import masking
 from ddpm_jax.editing.measurements import measure
 from ddpm_jax.editing.measurements import super_resolution
-from ddpm_jax.editing.respace import respace
 from ddpm_jax.reverse import reverse_step
 from ddpm_jax.schedules import linear_beta_schedule
 from ddpm_jax.schedules import make_schedule
+from ddpm_jax.time_grids import make_time_grid
 
 SCHEDULE = make_schedule(linear_beta_schedule(1000))
 SHORT = make_schedule(linear_beta_schedule(12, 1e-3, 0.4))
+EVERY = make_time_grid(SHORT, 12)
 KEY = jax.random.key(0)
 SHAPE = (4, 6, 3)
 DENSE = np.random.default_rng(0).normal(size=(5, 72))
@@ -57,7 +58,7 @@ def tanh_model(params: object, x_t: jax.Array, t: jax.Array) -> jax.Array:
 
 
 def run(y: jax.Array, measurement: Measurement, **options: object) -> jax.Array:
-    options = {"eps_fn": tanh_model, "schedule": SHORT, "keys": KEY, **options}
+    options = {"eps_fn": tanh_model, "grid": EVERY, "keys": KEY, **options}
     keys = options.pop("keys")
     return jax.jit(
         lambda keys, y: ddrm({}, keys, y, measurement=measurement, **options)
@@ -148,13 +149,14 @@ def test_the_scan_is_eqs_4_and_5_as_a_slow_loop_over_the_coefficients() -> None:
 def test_the_mean_is_near_that_of_bayes_rule_on_normal_data(noise: float) -> None:
     pairs, y, count = np.kron(np.eye(2), [0.5, 0.5]), np.array([0.6, -0.4]), 2048
     exact = DATA.given(pairs, y, noise)
-    model = respace(SCHEDULE, 100, x0_fn=DATA.x_0(SCHEDULE))
     x_0 = run(
         jnp.broadcast_to(jnp.asarray(y, jnp.float32), (count, 2)),
         linear((4,), pairs),
         noise=noise,
         clip_x0=False,
-        **{"eps_fn": None, **model},
+        grid=make_time_grid(SCHEDULE, 100),
+        eps_fn=None,
+        x0_fn=DATA.x_0(SCHEDULE),
     )
     x_0 = np.asarray(x_0, np.float64)
     error = abs(x_0.mean(0) - exact.mean).max()
@@ -177,12 +179,13 @@ def test_an_image_is_restored_the_same_in_any_batch() -> None:
 
 
 def test_a_schedule_that_ends_in_noise_needs_a_model_of_x_0() -> None:
-    jsd, measurement = make_schedule([0.5, 0.5, 1.0]), super_resolution(SHAPE, 2)
+    jsd = make_time_grid(make_schedule([0.5, 0.5, 1.0]), 3)
+    measurement = super_resolution(SHAPE, 2)
     y = measure(measurement, IMAGES)
-    x_0 = run(y, measurement, schedule=jsd, x0_fn=tanh_model, eps_fn=None)
+    x_0 = run(y, measurement, grid=jsd, x0_fn=tanh_model, eps_fn=None)
     np.testing.assert_allclose(measure(measurement, x_0), y, atol=2e-5)
-    with pytest.raises(ValueError, match="ends at alpha_bar = 0"):
-        run(y, measurement, schedule=jsd)
+    with pytest.raises(ValueError, match="starts at alpha_bar = 0"):
+        run(y, measurement, grid=jsd)
 
 
 def test_a_first_row_is_a_direction_even_if_it_is_the_first_axis() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
@@ -18,11 +19,13 @@ from ddpm_jax import command
 from ddpm_jax import parallel
 from ddpm_jax.build import build
 from ddpm_jax.build import init_params
+from ddpm_jax.config import Objective
 from ddpm_jax.edit_files import write_edits
 from ddpm_jax.edit_modes import Colourise
 from ddpm_jax.edit_modes import Img2img
 from ddpm_jax.edit_modes import Inpaint
 from ddpm_jax.edit_modes import Upscale
+from ddpm_jax.edit_modes import chain
 from ddpm_jax.sampling import Trained
 from ddpm_jax.weights import save_weights
 
@@ -219,3 +222,16 @@ def test_the_modes_bind_what_a_model_can_do() -> None:
     assert Colourise(pictures).task(parts).channels == 1
     with pytest.raises(ValueError, match="--strength is nan"):
         Img2img(pictures, strength=float("nan")).task(parts)
+
+
+def test_a_learned_variance_stays_on_all_steps_and_is_left_out_on_fewer() -> None:
+    objective = Objective(loss="vlb", variance="learned")
+    data = dataclasses.replace(tiny.CONFIG.data, image_size=(8, 8), channels=1)
+    parts = build(dataclasses.replace(tiny.CONFIG, data=data, objective=objective))
+    whole, fewer = chain(parts, 1000), chain(parts, 4)
+    assert whole["variance"] == "learned" and whole["grid"].num_steps == 10
+    assert fewer["variance"] == "fixed_small" and fewer["grid"].num_steps == 4
+    edit = Img2img((Path("a.png"),), steps=4).task(parts).edit
+    keys, images = jax.random.split(jax.random.key(0)), jnp.zeros((2, 8, 8, 1))
+    params = jax.eval_shape(partial(init_params, parts), jax.random.key(0))
+    assert jax.eval_shape(edit, params, keys, images, images).shape == images.shape

@@ -17,13 +17,14 @@ import jax
 import jax.numpy as jnp
 
 from ddpm_jax import keys as per_image
-from ddpm_jax.diffusion import predict_eps
 from ddpm_jax.editing.measurements import Measurement
 from ddpm_jax.editing.measurements import measure
 from ddpm_jax.reverse import ModelFn
 from ddpm_jax.reverse import Variance
-from ddpm_jax.reverse import reverse_step
-from ddpm_jax.schedules import Schedule
+from ddpm_jax.samplers.denoiser import Level
+from ddpm_jax.samplers.denoiser import bind_model
+from ddpm_jax.samplers.denoiser import levels
+from ddpm_jax.time_grids import TimeGrid
 
 
 class Seen(NamedTuple):
@@ -41,17 +42,18 @@ def ddrm(
     *,
     measurement: Measurement,
     noise: float | jax.Array = 0.0,
-    schedule: Schedule,
+    grid: TimeGrid,
     eps_fn: ModelFn | None = None,
     x0_fn: ModelFn | None = None,
     variance: Variance = "fixed_large",
     clip_x0: bool = True,
+    threshold: float | None = None,
     eta: float = 0.85,
     eta_b: float = 1.0,
 ) -> jax.Array:
     """Draws images whose measurements are y: Eqs. 4 and 5 of Kawar et al. (2022).
 
-    The paper takes 20 steps: see `respace`. Without noise A x = y holds exactly.
+    The paper takes 20 steps. Without noise A x = y holds exactly.
 
     Args:
       params: what eps_fn takes first.
@@ -59,11 +61,12 @@ def ddrm(
       y: measurements [B, ...] of images in [-1, 1].
       measurement: A, such as `super_resolution` returns it.
       noise: deviation of the noise in y.
-      schedule: the tables of all T steps.
-      eps_fn: (params, x_t, t [B] int32) -> noise [B, H, W, C]; or give x0_fn.
+      grid: the times of the chain, S steps.
+      eps_fn: (params, x_t, t [B]) -> noise [B, H, W, C]; or give x0_fn.
       x0_fn: the same with x_0 for its answer.
-      variance: only "learned" matters: the model then answers on 2C channels.
+      variance: not used.
       clip_x0: clip the predicted x_0 to [-1, 1] at each step.
+      threshold: percentile of dynamic thresholding, in its place.
       eta: share of fresh noise in what is not taken from y, 0..1.
       eta_b: how far a coefficient that is seen well is set to its value, 0..1.
 
@@ -73,11 +76,12 @@ def ddrm(
     Example:
       >>> from ddpm_jax.editing.measurements import super_resolution
       >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
+      >>> from ddpm_jax.time_grids import make_time_grid
+      >>> grid = make_time_grid(make_schedule(linear_beta_schedule(1000)), 20)
       >>> x_0 = ddrm(
       ...     {}, jax.random.key(0), jnp.full((1, 1, 1, 1), 0.5),
       ...     measurement=super_resolution((2, 2, 1), 2),
-      ...     x0_fn=lambda params, x_t, t: jnp.zeros_like(x_t),
-      ...     schedule=make_schedule(linear_beta_schedule(20)))
+      ...     x0_fn=lambda params, x_t, t: jnp.zeros_like(x_t), grid=grid)
       >>> x_0.mean().round(4).tolist()
       0.5
     """
@@ -85,13 +89,8 @@ def ddrm(
     check_measurements(measurement, y)
     keys = per_image.one_each(keys, y.shape[0])
     seen = read(measurement, y, noise)
-    reverse = partial(
-        reverse_step,
-        schedule=schedule,
-        eps_fn=eps_fn,
-        x0_fn=x0_fn,
-        variance=variance,
-        clip_x0=clip_x0,
+    ask = bind_model(
+        params, grid, eps_fn=eps_fn, x0_fn=x0_fn, clip_x0=clip_x0, threshold=threshold
     )
     to_spectrum, to_images = measurement.v_transpose, measurement.v
 
@@ -99,19 +98,25 @@ def ddrm(
         z = per_image.normal(per_image.fold_in(keys, number), measurement.image_shape)
         return to_spectrum(z)
 
-    def one_step(x_t: jax.Array, t: jax.Array) -> tuple[jax.Array, None]:
-        times = jnp.full(x_t.shape[0], t)
-        x_0 = reverse(params, x_t, times).x_0
-        eps = predict_eps(schedule, x_t, times, x_0)
-        alpha, sigma = level_before(schedule, t)
+    def one_step(
+        x_t: jax.Array, row: tuple[Level, jax.Array, jax.Array, jax.Array]
+    ) -> tuple[jax.Array, None]:
+        level, alpha, sigma, number = row
+        x_0, eps, _ = ask(x_t, level)
         mean, deviation = restore(
             seen, to_spectrum(x_0), to_spectrum(eps), sigma, eta=eta, eta_b=eta_b
         )
-        return alpha * to_images(mean + deviation * draw(t)), None
+        return alpha * to_images(mean + deviation * draw(number)), None
 
-    start = to_images(first(seen, schedule, draw(schedule.num_timesteps)))
-    steps = jnp.arange(schedule.num_timesteps - 1, -1, -1)
-    x_0, _ = jax.lax.scan(one_step, start, steps)
+    z = draw(grid.num_timesteps)
+    start = to_images(first(seen, grid.alpha[0].item(), grid.sigma[0].item(), z))
+    rows = (
+        levels(grid),
+        jnp.asarray(grid.alpha[1:]),
+        jnp.asarray(grid.sigma[1:] / grid.alpha[1:]),  # the paper's sigma
+        jnp.asarray(grid.noise_numbers),
+    )
+    x_0, _ = jax.lax.scan(one_step, start, rows)
     return x_0
 
 
@@ -124,28 +129,11 @@ def read(measurement: Measurement, y: jax.Array, noise: float | jax.Array) -> Se
     return Seen(value, noise / divisor, where)
 
 
-def first(seen: Seen, schedule: Schedule, z: jax.Array) -> jax.Array:
+def first(seen: Seen, alpha: float, sigma: float, z: jax.Array) -> jax.Array:
     """Draws the spectrum of x_T from unit noise z: Eq. 4, times sqrt(alpha_bar)."""
-    alpha = schedule.sqrt_alphas_cumprod[-1]
-    sigma = schedule.sqrt_one_minus_alphas_cumprod[-1]
     rest = jnp.maximum(sigma**2 - (alpha * seen.error) ** 2, 0.0)
     drawn = alpha * seen.value + jnp.sqrt(rest) * z
     return jnp.where(seen.where, drawn, sigma * z)
-
-
-def level_before(schedule: Schedule, t: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """sqrt(alpha_bar) at t - 1, and the noise there relative to it; 1 and 0 at t = 0.
-
-    Example:
-      >>> from ddpm_jax.schedules import make_schedule
-      >>> schedule = make_schedule([0.5, 0.5])
-      >>> [f"{x:.4f}" for x in level_before(schedule, jnp.array(1))]
-      ['0.7071', '1.0000']
-    """
-    before = jnp.maximum(t - 1, 0)
-    alpha = schedule.sqrt_alphas_cumprod[before]
-    sigma = schedule.sqrt_one_minus_alphas_cumprod[before] / alpha
-    return jnp.where(t > 0, alpha, 1.0), jnp.where(t > 0, sigma, 0.0)
 
 
 def restore(

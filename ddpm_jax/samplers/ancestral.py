@@ -17,6 +17,7 @@ from ddpm_jax import keys as per_image
 from ddpm_jax.reverse import LEARNED
 from ddpm_jax.reverse import ModelFn
 from ddpm_jax.reverse import Variance
+from ddpm_jax.samplers.denoiser import Denoiser
 from ddpm_jax.samplers.denoiser import Level
 from ddpm_jax.samplers.denoiser import bind_model
 from ddpm_jax.samplers.denoiser import levels
@@ -102,25 +103,55 @@ def ancestral_sample(
         x_t: jax.Array, row: tuple[Level, Posterior, jax.Array]
     ) -> tuple[jax.Array, None]:
         level, q, number = row
-        x_0, _, rest = ask(x_t, level)
-        if callable(variance):
-            log_variance = variance(params, x_t, jnp.full(shape[:1], level.t))
-        elif variance == "learned":
-            log_variance = rest
-        elif variance == "learned_range":
-            # Eq. 15 of Nichol and Dhariwal (2021), between the ends of this long step.
-            share = (rest + 1) / 2
-            small, large = (FIXED[name](q) for name in ("fixed_small", "fixed_large"))
-            log_variance = share * large + (1 - share) * small
-        else:
-            log_variance = FIXED[variance](q)
+        mean, deviation = ancestral_step(
+            params, x_t, level, q, ask=ask, variance=variance
+        )
         z = per_image.normal(per_image.fold_in(keys, number), shape[1:])
-        deviation = jnp.where(q.variance > 0, jnp.exp(0.5 * log_variance), 0.0)
-        return q.mean_x_0 * x_0 + q.mean_x_t * x_t + deviation * z, None
+        return mean + deviation * z, None
 
     rows = (levels(grid), posterior(grid), jnp.asarray(grid.noise_numbers))
     x_0, _ = jax.lax.scan(one_step, start, rows)
     return x_0
+
+
+def ancestral_step(
+    params: object,
+    x_t: jax.Array,
+    level: Level,
+    q: Posterior,
+    *,
+    ask: Denoiser,
+    variance: Variance = "fixed_large",
+) -> tuple[jax.Array, jax.Array]:
+    """Mean and deviation of p(x_s | x_t), one step of a grid: Eq. 11, respaced.
+
+    ask is a model as `bind_model` returns it, level and q one row of a grid's. The
+    deviation is 0 where the step ends at x_0.
+
+    Example:
+      >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
+      >>> from ddpm_jax.time_grids import make_time_grid
+      >>> grid = make_time_grid(make_schedule(linear_beta_schedule(1000)), 10)
+      >>> last = lambda table: table[-1]
+      >>> level, q = jax.tree.map(last, (levels(grid), posterior(grid)))
+      >>> ask = bind_model({}, grid, x0_fn=lambda params, x_t, t: 0.5 * x_t)
+      >>> ancestral_step({}, jnp.ones((1, 1)), level, q, ask=ask)
+      (Array([[0.5]], dtype=float32), Array(0., dtype=float32))
+    """
+    x_0, _, rest = ask(x_t, level)
+    if callable(variance):
+        log_variance = variance(params, x_t, jnp.full(x_t.shape[:1], level.t))
+    elif variance == "learned":
+        log_variance = rest
+    elif variance == "learned_range":
+        # Eq. 15 of Nichol and Dhariwal (2021), between the ends of this long step.
+        share = (rest + 1) / 2
+        small, large = (FIXED[name](q) for name in ("fixed_small", "fixed_large"))
+        log_variance = share * large + (1 - share) * small
+    else:
+        log_variance = FIXED[variance](q)
+    deviation = jnp.where(q.variance > 0, jnp.exp(0.5 * log_variance), 0.0)
+    return q.mean_x_0 * x_0 + q.mean_x_t * x_t, deviation
 
 
 def check_variance(variance: Variance, grid: TimeGrid) -> None:

@@ -54,10 +54,10 @@ def bind_model(
     params: object,
     grid: TimeGrid,
     *,
-    eps_fn: ModelFn | None,
-    x0_fn: ModelFn | None,
-    clip_x0: bool,
-    threshold: float | None,
+    eps_fn: ModelFn | None = None,
+    x0_fn: ModelFn | None = None,
+    clip_x0: bool = True,
+    threshold: float | None = None,
 ) -> Denoiser:
     """Binds a model to `denoise`, once it is known to fit the grid.
 
@@ -69,7 +69,7 @@ def bind_model(
       >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
       >>> from ddpm_jax.time_grids import make_time_grid
       >>> grid = make_time_grid(make_schedule(linear_beta_schedule(1000)), 2)
-      >>> bind_model({}, grid, eps_fn=None, x0_fn=None, clip_x0=True, threshold=None)
+      >>> bind_model({}, grid)
       Traceback (most recent call last):
       ValueError: give either eps_fn or x0_fn, and not both
     """
