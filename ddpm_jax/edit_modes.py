@@ -187,6 +187,8 @@ def chain(parts: Parts, steps: int) -> dict[str, Any]:
         raise ValueError(f"--steps is {steps}; give at least 1")
     total = parts.schedule.num_timesteps
     model = {**parts.sampler, "grid": make_time_grid(parts.schedule, min(steps, total))}
+    # The functions that edit show a network no guess, as half of its training did.
+    model.pop("self_condition", None)
     if model["variance"] == "learned" and steps < total:
         # It is that of single steps; the posterior's is known for steps of any length.
         model["variance"] = "fixed_small"

@@ -14,6 +14,7 @@ import pytest
 
 from ddpm_jax import command
 from ddpm_jax.build import build
+from ddpm_jax.build import init_params
 from ddpm_jax.config import Config
 from ddpm_jax.config import Data
 from ddpm_jax.config import Model
@@ -75,16 +76,18 @@ def with_shape(config: Config) -> Config:
 
 def parameter_count(name: str) -> int:
     config = with_shape(config_of(name))
-    return count(config.model, config.data, config.objective.variance in LEARNED)
+    objective = config.objective
+    learned = objective.variance in LEARNED
+    return count(config.model, config.data, learned, objective.self_condition)
 
 
 @functools.cache
-def count(model: Model, data: Data, learned: bool) -> int:
-    rest = Objective(loss="vlb", variance="learned") if learned else Objective()
+def count(model: Model, data: Data, learned: bool, self_condition: bool) -> int:
+    rest = Objective(self_condition=self_condition)
+    if learned:
+        rest = Objective(loss="vlb", variance="learned")
     parts = build(Config(model=model, data=data, objective=rest))
-    x = jax.ShapeDtypeStruct((1, *parts.shape), "float32")
-    t = jax.ShapeDtypeStruct((1,), "int32")
-    params = jax.eval_shape(parts.model.init, jax.random.key(0), x, t)
+    params = jax.eval_shape(functools.partial(init_params, parts), jax.random.key(0))
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
 
 

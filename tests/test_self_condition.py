@@ -28,7 +28,10 @@ from ddpm_jax.validation import validate
 SCHEDULE = make_schedule(linear_beta_schedule(6, 0.02, 0.7))
 X = jnp.asarray(np.random.default_rng(0).normal(size=(5, 2, 2, 1)), jnp.float32)
 T = jnp.array([0, 1, 2, 4, 5])
-KEYS = per_image.image_keys(jax.random.key(3), 5)
+
+
+def image_keys() -> jax.Array:
+    return per_image.image_keys(jax.random.key(3), 5)
 
 
 def config_with(**objective: Any) -> Config:  # noqa: ANN401
@@ -84,7 +87,7 @@ def network(params: jax.Array, seen: jax.Array, t: jax.Array) -> jax.Array:
 
 def test_half_of_the_images_see_the_guess_that_the_network_makes_without_one() -> None:
     params = jnp.array([0.2, 0.5, 0.1])
-    model = self_conditioned(network, KEYS, schedule=SCHEDULE, prediction="x_0")
+    model = self_conditioned(network, image_keys(), schedule=SCHEDULE, prediction="x_0")
     first = jnp.clip(0.2 * X + 0.1, -1, 1)
     shown = model(params, X, T) - (0.2 * X + 0.1)
     with_guess = np.asarray(abs(shown).max((1, 2, 3)) > 0)
@@ -99,7 +102,9 @@ def test_half_of_the_images_see_the_guess_that_the_network_makes_without_one() -
 
 def test_the_guess_sends_no_gradient() -> None:
     def loss(params: jax.Array) -> jax.Array:
-        model = self_conditioned(network, KEYS, schedule=SCHEDULE, prediction="x_0")
+        model = self_conditioned(
+            network, image_keys(), schedule=SCHEDULE, prediction="x_0"
+        )
         return model(params, X, T).sum()
 
     params = jnp.array([0.2, 0.5, 0.1])
@@ -124,7 +129,10 @@ def test_a_network_of_a_config_draws_and_has_a_loss(prediction: str) -> None:
     chain = functools.partial(sample_images, parts=parts, chain=Chain("ddim", 3))
     shared = params, jax.random.key(0)
     assert jax.eval_shape(chain, shared, jnp.arange(2)).shape == (2, 8, 8, 1)
-    assert jax.eval_shape(parts.loss_fn, params, KEYS[:2], x, KEYS[:2]).shape == (2,)
+    keys, dropout_keys = (
+        per_image.image_keys(jax.random.key(seed), 2) for seed in (4, 5)
+    )
+    assert jax.eval_shape(parts.loss_fn, params, keys, x, dropout_keys).shape == (2,)
 
 
 def test_a_learned_variance_is_refused() -> None:

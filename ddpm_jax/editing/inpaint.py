@@ -84,7 +84,7 @@ def inpaint(
         return per_image.normal(per_image.fold_in(keys, number), known.shape[1:])
 
     def one_step(x_t: jax.Array, row: Travel) -> tuple[jax.Array, None]:
-        mean, deviation = ancestral_step(
+        mean, deviation, _ = ancestral_step(
             params, x_t, row.level, row.posterior, ask=ask, variance=variance
         )
         painted = mean + deviation * draw(row.numbers[0])

@@ -73,6 +73,7 @@ def ancestral_sample(
     variance: Variance = "fixed_large",
     clip_x0: bool = True,
     threshold: float | None = None,
+    self_condition: bool = False,
     x_T: jax.Array | None = None,
 ) -> jax.Array:
     """Draws images of a shape (B, H, W, C) by the S steps of a grid.
@@ -94,24 +95,38 @@ def ancestral_sample(
       [[0.5, 0.5]]
     """
     ask = bind_model(
-        params, grid, eps_fn=eps_fn, x0_fn=x0_fn, clip_x0=clip_x0, threshold=threshold
+        params,
+        grid,
+        eps_fn=eps_fn,
+        x0_fn=x0_fn,
+        clip_x0=clip_x0,
+        threshold=threshold,
+        self_condition=self_condition,
     )
     check_variance(variance, grid)
     keys, start = begin(keys, shape, grid.num_timesteps, x_T)
 
     def one_step(
-        x_t: jax.Array, row: tuple[Level, Posterior, jax.Array]
-    ) -> tuple[jax.Array, None]:
-        level, q, number = row
-        mean, deviation = ancestral_step(
-            params, x_t, level, q, ask=ask, variance=variance
+        carry: tuple[jax.Array, jax.Array], row: tuple[Level, Posterior, jax.Array]
+    ) -> tuple[tuple[jax.Array, jax.Array], None]:
+        (x_t, guess), (level, q, number) = carry, row
+        mean, deviation, x_0 = ancestral_step(
+            params, x_t, level, q, guess, ask=ask, variance=variance
         )
         z = per_image.normal(per_image.fold_in(keys, number), shape[1:])
-        return mean + deviation * z, None
+        return (mean + deviation * z, x_0), None
 
     rows = (levels(grid), posterior(grid), jnp.asarray(grid.noise_numbers))
-    x_0, _ = jax.lax.scan(one_step, start, rows)
+    (x_0, _), _ = jax.lax.scan(one_step, (start, jnp.zeros_like(start)), rows)
     return x_0
+
+
+class AncestralStep(NamedTuple):
+    """p(x_s | x_t), and the x_0 [B, ...] that it is aimed at."""
+
+    mean: jax.Array
+    deviation: jax.Array
+    x_0: jax.Array
 
 
 def ancestral_step(
@@ -119,10 +134,11 @@ def ancestral_step(
     x_t: jax.Array,
     level: Level,
     q: Posterior,
+    guess: jax.Array | None = None,
     *,
     ask: Denoiser,
     variance: Variance = "fixed_large",
-) -> tuple[jax.Array, jax.Array]:
+) -> AncestralStep:
     """Mean and deviation of p(x_s | x_t), one step of a grid: Eq. 11, respaced.
 
     ask is a model as `bind_model` returns it, level and q one row of a grid's. The
@@ -135,10 +151,11 @@ def ancestral_step(
       >>> last = lambda table: table[-1]
       >>> level, q = jax.tree.map(last, (levels(grid), posterior(grid)))
       >>> ask = bind_model({}, grid, x0_fn=lambda params, x_t, t: 0.5 * x_t)
-      >>> ancestral_step({}, jnp.ones((1, 1)), level, q, ask=ask)
-      (Array([[0.5]], dtype=float32), Array(0., dtype=float32))
+      >>> step = ancestral_step({}, jnp.ones((1, 1)), level, q, ask=ask)
+      >>> step.mean.tolist(), step.deviation.tolist()
+      ([[0.5]], 0.0)
     """
-    x_0, _, rest = ask(x_t, level)
+    x_0, _, rest = ask(x_t, level, guess)
     if callable(variance):
         log_variance = variance(params, x_t, jnp.full(x_t.shape[:1], level.t))
     elif variance == "learned":
@@ -151,7 +168,7 @@ def ancestral_step(
     else:
         log_variance = FIXED[variance](q)
     deviation = jnp.where(q.variance > 0, jnp.exp(0.5 * log_variance), 0.0)
-    return q.mean_x_0 * x_0 + q.mean_x_t * x_t, deviation
+    return AncestralStep(q.mean_x_0 * x_0 + q.mean_x_t * x_t, deviation, x_0)
 
 
 def check_variance(variance: Variance, grid: TimeGrid) -> None:

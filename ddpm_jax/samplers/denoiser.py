@@ -32,8 +32,11 @@ class Denoised(NamedTuple):
     rest: jax.Array  # the channels behind the first C: none, or C of a log variance
 
 
-Denoiser = Callable[[jax.Array, Level], Denoised]
-"""(x_t [B, ...], level of scalars) -> Denoised: `denoise`, with a model bound."""
+Denoiser = Callable[..., Denoised]
+"""(x_t [B, ...], level of scalars, guess) -> Denoised: `denoise`, with a model bound.
+
+guess is the x_0 [B, ...] that was predicted last, which a self-conditioned model is
+shown; others don't need it."""
 
 
 def levels(grid: TimeGrid) -> Level:
@@ -58,6 +61,7 @@ def bind_model(
     x0_fn: ModelFn | None = None,
     clip_x0: bool = True,
     threshold: float | None = None,
+    self_condition: bool = False,
 ) -> Denoiser:
     """Binds a model to `denoise`, once it is known to fit the grid.
 
@@ -93,6 +97,7 @@ def bind_model(
         x0_fn=x0_fn,
         clip_x0=clip_x0,
         threshold=threshold,
+        self_condition=self_condition,
     )
 
 
@@ -100,17 +105,20 @@ def denoise(
     params: object,
     x_t: jax.Array,
     level: Level,
+    guess: jax.Array | None = None,
     *,
     eps_fn: ModelFn | None = None,
     x0_fn: ModelFn | None = None,
     clip_x0: bool = True,
     threshold: float | None = None,
+    self_condition: bool = False,
 ) -> Denoised:
     """Asks a model, which predicts eps or x_0, for both: Eq. 15 of Ho et al. (2020).
 
     A model that also learns the variance answers on 2C channels, of which the first C
-    are the prediction. clip_x0 clips x_0 to [-1, 1]; threshold is the percentile of
-    `dynamic_threshold`, which then takes its place.
+    are the prediction. One with self_condition is shown guess as well. clip_x0 clips
+    x_0 to [-1, 1]; threshold is the percentile of `dynamic_threshold`, which then takes
+    its place.
 
     Example:
       >>> level = Level(jnp.array(7), jnp.array(0.6), jnp.array(0.8))
@@ -121,7 +129,10 @@ def denoise(
     """
     model = eps_fn or x0_fn
     assert model is not None  # bind_model has seen to it
-    answer = model(params, x_t, jnp.full(x_t.shape[:1], level.t))
+    seen = x_t
+    if self_condition and guess is not None:
+        seen = jnp.concatenate([x_t, guess], axis=-1)
+    answer = model(params, seen, jnp.full(x_t.shape[:1], level.t))
     answer, rest = divided(answer, x_t.shape)
     x_0 = answer if eps_fn is None else (x_t - level.sigma * answer) / level.alpha
     if threshold is not None:

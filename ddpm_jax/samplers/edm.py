@@ -38,6 +38,15 @@ class Calls(NamedTuple):
     number: jax.Array  # of the noise, in the keys
 
 
+class Carry(NamedTuple):
+    """What one call of the model hands to the next, [B, ...] each; y is x_t / alpha."""
+
+    y: jax.Array
+    base: jax.Array  # y at the beginning of the step
+    slope: jax.Array  # of y by s, there
+    guess: jax.Array  # the x_0 that was predicted last
+
+
 def edm_sample(
     params: object,
     keys: jax.Array,
@@ -90,9 +99,7 @@ def edm_sample(
     _check_churn(grid, churn, churn_range, churn_noise)
     keys, start = begin(keys, shape, grid.num_timesteps, x_T)
 
-    def one_call(
-        carry: tuple[jax.Array, ...], row: Calls
-    ) -> tuple[tuple[jax.Array, ...], None]:
+    def one_call(carry: Carry, row: Calls) -> tuple[Carry, None]:
         y, base, slope, guess = carry
         if churn > 0:
             z = per_image.normal(per_image.fold_in(keys, row.number), shape[1:])
@@ -100,14 +107,14 @@ def edm_sample(
         x_0, eps, _ = ask(row.level.alpha * y, row.level, guess)
         second = base + row.step * 0.5 * (slope + eps)
         end = jnp.where(row.first, y + row.step * eps, second)
-        return (end, jnp.where(row.first, y, base), eps, x_0), None
+        return Carry(end, jnp.where(row.first, y, base), eps, x_0), None
 
     rows = calls(grid, churn, churn_range, churn_noise)
     alpha = jnp.asarray(grid.alpha)
     y = start / alpha[0]
     nothing = jnp.zeros_like(y)
-    (y, *_), _ = jax.lax.scan(one_call, (y, y, nothing, nothing), rows)
-    return alpha[-1] * y
+    carry, _ = jax.lax.scan(one_call, Carry(y, y, nothing, nothing), rows)
+    return alpha[-1] * carry.y
 
 
 def calls(
