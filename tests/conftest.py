@@ -6,6 +6,8 @@ Environment variables carry the cache to the processes that tests start as well.
 import os
 from pathlib import Path
 
+import pytest
+
 _CACHE = Path(__file__).resolve().parents[1] / ".cache" / "jax"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE))
@@ -21,3 +23,25 @@ import jax  # noqa: E402, because it reads the environment as it is imported
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
+
+
+# Files that take longest: they go first, so that the workers end together.
+LONGEST = ("test_train_loop", "test_scripts", "test_build", "test_unet")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest files first, which setup.cfg tells pytest-xdist to keep."""
+    rank = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The workdir of a whole run of tiny.CONFIG; copy it before you change it."""
+    import tiny
+
+    from ddpm_jax.train_loop import train
+
+    workdir = tmp_path_factory.mktemp("runs") / "digits"
+    train(tiny.CONFIG, workdir)
+    return workdir

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny
 
 from ddpm_jax import drawing
 from ddpm_jax import sample_files
@@ -16,16 +15,13 @@ from ddpm_jax.drawing import write_samples
 from ddpm_jax.parallel import process_slice
 from ddpm_jax.sampling import Trained
 from ddpm_jax.sampling import load_trained
-from ddpm_jax.train_loop import train
 
 PAPERS = Chain()
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    workdir = tmp_path_factory.mktemp("runs") / "digits"
-    train(tiny.CONFIG, workdir)
-    return load_trained(workdir)
+def model(trained: Path) -> Trained:
+    return load_trained(trained)
 
 
 def images(out: Path) -> np.ndarray:
@@ -39,14 +35,14 @@ def close(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 @pytest.fixture(scope="module")
-def whole(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+def whole(model: Trained, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
     out = tmp_path_factory.mktemp("whole")
-    write_samples(out, trained, PAPERS, start=0, num=11, seed=3, batch_size=11)
+    write_samples(out, model, PAPERS, start=0, num=11, seed=3, batch_size=11)
     return images(out)
 
 
 def test_a_draw_goes_on_after_a_kill_without_drawing_an_image_twice(
-    trained: Trained,
+    model: Trained,
     whole: np.ndarray,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -62,60 +58,60 @@ def test_a_draw_goes_on_after_a_kill_without_drawing_an_image_twice(
     keep = sample_files.add
     monkeypatch.setattr(sample_files, "add", add)
     with pytest.raises(KeyboardInterrupt):
-        write_samples(tmp_path, trained, PAPERS, start=0, num=11, seed=3, batch_size=4)
+        write_samples(tmp_path, model, PAPERS, start=0, num=11, seed=3, batch_size=4)
     assert drawn == list(range(8)) and not (tmp_path / "samples.npz").exists()
     drawn.append(-1)
-    write_samples(tmp_path, trained, PAPERS, start=0, num=11, seed=3, batch_size=2)
+    write_samples(tmp_path, model, PAPERS, start=0, num=11, seed=3, batch_size=2)
     assert drawn[9:] == [8, 9, 10]
     assert close(images(tmp_path), whole)
 
 
 def test_machines_that_share_a_draw_make_the_same_images(
-    trained: Trained, whole: np.ndarray, tmp_path: Path
+    model: Trained, whole: np.ndarray, tmp_path: Path
 ) -> None:
-    write_samples(tmp_path / "a", trained, PAPERS, start=0, num=6, seed=3, batch_size=4)
-    write_samples(tmp_path / "b", trained, PAPERS, start=6, num=5, seed=3, batch_size=3)
+    write_samples(tmp_path / "a", model, PAPERS, start=0, num=6, seed=3, batch_size=4)
+    write_samples(tmp_path / "b", model, PAPERS, start=6, num=5, seed=3, batch_size=3)
     both = np.concatenate([images(tmp_path / "a"), images(tmp_path / "b")])
     assert close(both, whole)
 
 
 def test_processes_that_share_a_draw_leave_no_gap(
-    trained: Trained, whole: np.ndarray, tmp_path: Path
+    model: Trained, whole: np.ndarray, tmp_path: Path
 ) -> None:
-    sample_files.begin(tmp_path, identity(trained, PAPERS, 3), 0, 11)
+    sample_files.begin(tmp_path, identity(model, PAPERS, 3), 0, 11)
     batches = missing_batches(tmp_path, 0, 11, 2)
     for index in range(3):
         own = process_slice(len(batches), process_index=index, process_count=3)
-        write_parts(tmp_path, trained, PAPERS, batches[own], num=11, seed=3)
+        write_parts(tmp_path, model, PAPERS, batches[own], num=11, seed=3)
     assert sample_files.gaps(tmp_path, 0, 11) == []
-    write_samples(tmp_path, trained, PAPERS, start=0, num=11, seed=3, batch_size=2)
+    write_samples(tmp_path, model, PAPERS, start=0, num=11, seed=3, batch_size=2)
     assert close(images(tmp_path), whole)
 
 
 def test_images_that_are_there_are_not_drawn_again(
-    trained: Trained,
+    model: Trained,
     whole: np.ndarray,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    write_samples(tmp_path, trained, PAPERS, start=0, num=3, seed=3, batch_size=4)
+    write_samples(tmp_path, model, PAPERS, start=0, num=3, seed=3, batch_size=4)
     monkeypatch.setattr(drawing, "compile_sampler", None)
-    write_samples(tmp_path, trained, PAPERS, start=0, num=3, seed=3, batch_size=4)
+    write_samples(tmp_path, model, PAPERS, start=0, num=3, seed=3, batch_size=4)
     assert "holds these images already" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("change", [{"seed": 4}, {"ema": False}, {"step": 5}])
 def test_the_identity_of_a_draw_tells_seeds_and_weights_apart(
-    trained: Trained, change: dict
+    model: Trained, change: dict
 ) -> None:
     seed = change.pop("seed", 3)
-    assert identity(trained._replace(**change), PAPERS, seed) != identity(
-        trained, PAPERS, 3
+    assert identity(model._replace(**change), PAPERS, seed) != identity(
+        model, PAPERS, 3
     )
-    assert identity(trained, PAPERS, 3) == identity(trained, PAPERS, 3)
+    assert identity(model, PAPERS, 3) == identity(model, PAPERS, 3)
 
 
-def test_the_identity_of_a_draw_tells_chains_apart(trained: Trained) -> None:
-    other = identity(trained, Chain("ddim", 5), 3)
-    assert other != identity(trained, PAPERS, 3)
+def test_the_identity_of_a_draw_tells_chains_apart(model: Trained) -> None:
+    other = identity(model, Chain("ddim", 5), 3)
+    assert other != identity(model, PAPERS, 3)

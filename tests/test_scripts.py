@@ -57,18 +57,11 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def workdir(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    workdir = tmp_path_factory.mktemp("runs") / "digits"
-    assert run("train", "--config", config, "--workdir", workdir) == 0
-    return workdir
-
-
 def test_ctrl_c_saves_and_exits_130_and_the_same_command_goes_on(
-    config: Path, tmp_path: Path
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = [sys.executable, "train.py", "--config", config, "--workdir", tmp_path]
-    line += ["--log.every", "1", "--train.steps", "100000"]
+    options = ["--config", config, "--workdir", tmp_path, "--log.every", "1"]
+    line = [sys.executable, "train.py", *options, "--train.steps", "100000"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(line, cwd=ROOT, **pipes) as process:
         assert process.stdout and process.stderr
@@ -83,15 +76,15 @@ def test_ctrl_c_saves_and_exits_130_and_the_same_command_goes_on(
     assert "Traceback" not in errors
     stopped = re.search(r"stopped at step (\d+), which is saved", errors)
     assert stopped and (tmp_path / "checkpoints" / stopped[1]).is_dir()
-    line += ["--train.steps", str(int(stopped[1]) + 1), "--allow-config-change"]
-    again = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert f"resuming from step {stopped[1]}\n" in again.stdout
+    options += ["--train.steps", str(int(stopped[1]) + 1), "--allow-config-change"]
+    assert run("train", *options) == 0
+    assert f"resuming from step {stopped[1]}\n" in capsys.readouterr().out
 
 
 def test_sample_writes_a_grid_and_an_npz_and_says_which_weights(
-    workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ("--workdir", workdir, "--num", 5, "--out", tmp_path, "--progressive")
+    options = ("--workdir", trained, "--num", 5, "--out", tmp_path, "--progressive")
     assert run("sample", *options, "--batch-size", 3, "--frames", 4) == 0
     said = capsys.readouterr().out
     assert "weights: EMA (0.9) of step 6, 53.1% of it still the untrained" in said
@@ -104,8 +97,8 @@ def test_sample_writes_a_grid_and_an_npz_and_says_which_weights(
             picture.load()
 
 
-def test_another_sampler_draws_in_few_steps(workdir: Path, tmp_path: Path) -> None:
-    options = ("--workdir", workdir, "--num", 2, "--out", tmp_path)
+def test_another_sampler_draws_in_few_steps(trained: Path, tmp_path: Path) -> None:
+    options = ("--workdir", trained, "--num", 2, "--out", tmp_path)
     assert run("sample", *options, "--sampler", "dpmpp_2m", "--steps", 4) == 0
     with np.load(tmp_path / "samples.npz", allow_pickle=False) as stored:
         assert stored["arr_0"].shape == (2, 8, 8, 1)
@@ -146,11 +139,11 @@ def test_the_choices_of_sample_are_those_there_are() -> None:
 def test_a_chain_that_cannot_be_is_refused_before_anything_is_written(
     arguments: tuple,
     sentence: str,
-    workdir: Path,
+    trained: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    options = ("--workdir", workdir, "--out", tmp_path / "out")
+    options = ("--workdir", trained, "--out", tmp_path / "out")
     assert run("sample", *options, *arguments) == 2
     said = capsys.readouterr().err
     assert sentence in said and said.count("\n") == 1
@@ -158,19 +151,19 @@ def test_a_chain_that_cannot_be_is_refused_before_anything_is_written(
 
 
 def test_sample_takes_an_older_step_and_the_raw_weights(
-    workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ("--workdir", workdir, "--num", 1, "--out", tmp_path)
+    options = ("--workdir", trained, "--num", 1, "--out", tmp_path)
     assert run("sample", *options, "--step", 3, "--no-ema") == 0
     assert "weights: parameters of step 3, not averaged" in capsys.readouterr().out
 
 
 def test_forward_draws_a_picture_with_and_without_a_workdir(
-    workdir: Path, tmp_path: Path
+    trained: Path, tmp_path: Path
 ) -> None:
     picture = tmp_path / "picture.png"
     Image.new("RGB", (20, 10), (200, 30, 30)).save(picture)
-    for more in ((), ("--workdir", workdir)):
+    for more in ((), ("--workdir", trained)):
         options = ("--forward", picture, "--out", tmp_path / "out", "--frames", 3)
         assert run("sample", *options, *more) == 0
         with Image.open(tmp_path / "out" / "forward.png") as strip:
@@ -204,9 +197,9 @@ def test_sample_answers_bad_input_in_one_sentence(
 
 
 def test_sample_names_the_steps_there_are(
-    workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("sample", "--workdir", workdir, "--step", 4, "--out", tmp_path) == 2
+    assert run("sample", "--workdir", trained, "--step", 4, "--out", tmp_path) == 2
     assert "the steps there are [3, 6]" in capsys.readouterr().err
 
 
@@ -241,10 +234,10 @@ def test_train_answers_bad_input_in_one_sentence(
 
 
 def test_a_checkpoint_that_was_damaged_is_not_sampled_from(
-    workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copy = tmp_path / "copy"
-    shutil.copytree(workdir, copy)
+    shutil.copytree(trained, copy)
     for path in (copy / "checkpoints" / "6" / "ema_params").rglob("*"):
         if path.is_file():
             path.write_bytes(path.read_bytes()[:7])

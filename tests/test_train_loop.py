@@ -13,7 +13,10 @@ import tiny
 from ddpm_jax import devices
 from ddpm_jax.build import build
 from ddpm_jax.checkpoint import latest_step
+from ddpm_jax.checkpoint import open_checkpoints
 from ddpm_jax.checkpoint import restore_weights
+from ddpm_jax.checkpoint import save
+from ddpm_jax.run import start
 from ddpm_jax.sampling import draw
 from ddpm_jax.sampling import load_trained
 from ddpm_jax.stopping import NonFiniteUpdateError
@@ -23,80 +26,73 @@ from ddpm_jax.validation import from_dict
 from ddpm_jax.workdir import read_config
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    workdir = tmp_path_factory.mktemp("runs") / "digits"
-    train(tiny.CONFIG, workdir)
-    return workdir
-
-
 def lines(workdir: Path) -> list[dict[str, float]]:
     text = (workdir / "metrics.jsonl").read_text()
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_a_run_leaves_what_was_asked_for(finished: Path) -> None:
-    assert [line["step"] for line in lines(finished)] == [2, 3, 4, 6]
-    assert {"loss", "grad_norm", "images_per_s"} <= set(lines(finished)[0])
-    assert {"held_out_loss", "held_out_loss_ema"} <= set(lines(finished)[1])
-    assert [p.name for p in (finished / "samples").iterdir()] == ["step_0000006.png"]
-    assert list((finished / "tensorboard").iterdir())
-    assert latest_step(finished) == 6
+def test_a_run_leaves_what_was_asked_for(trained: Path) -> None:
+    assert [line["step"] for line in lines(trained)] == [2, 3, 4, 6]
+    assert {"loss", "grad_norm", "images_per_s"} <= set(lines(trained)[0])
+    assert {"held_out_loss", "held_out_loss_ema"} <= set(lines(trained)[1])
+    assert [p.name for p in (trained / "samples").iterdir()] == ["step_0000006.png"]
+    assert list((trained / "tensorboard").iterdir())
+    assert latest_step(trained) == 6
 
 
 def test_the_config_with_the_images_shape_is_in_workdir_and_checkpoint(
-    finished: Path,
+    trained: Path,
 ) -> None:
     data = dataclasses.replace(tiny.CONFIG.data, image_size=(8, 8), channels=1)
     expected = dataclasses.replace(tiny.CONFIG, data=data)
-    assert read_config(finished) == expected
-    assert from_dict(restore_weights(finished)[2]) == expected
+    assert read_config(trained) == expected
+    assert from_dict(restore_weights(trained)[2]) == expected
 
 
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
-    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     workdir = tmp_path / "digits"
-    shutil.copytree(finished, workdir)
+    shutil.copytree(trained, workdir)
     shutil.rmtree(workdir / "checkpoints" / "6")
     train(tiny.CONFIG, workdir)
     assert "resuming from step 3" in capsys.readouterr().out
     for ema in (True, False):
-        resumed, whole = (restore_weights(w, ema=ema)[0] for w in (workdir, finished))
+        resumed, whole = (restore_weights(w, ema=ema)[0] for w in (workdir, trained))
         jax.tree.map(np.testing.assert_array_equal, resumed, whole)
     assert [line["step"] for line in lines(workdir)] == [2, 3, 4, 6]
-    for one, other in zip(lines(workdir), lines(finished), strict=True):
+    for one, other in zip(lines(workdir), lines(trained), strict=True):
         assert one["loss"] == pytest.approx(other["loss"], rel=0.5)
         assert one.get("held_out_loss") == other.get("held_out_loss")
 
 
 def test_a_finished_run_has_nothing_left_to_do(
-    finished: Path, capsys: pytest.CaptureFixture[str]
+    trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train(tiny.CONFIG, finished)
+    train(tiny.CONFIG, trained)
     assert "is trained to step 6 already" in capsys.readouterr().out
 
 
-def test_another_config_is_refused_with_what_changed(finished: Path) -> None:
+def test_another_config_is_refused_with_what_changed(trained: Path) -> None:
     other = tiny.with_train(learning_rate=0.5, steps=7)
     with pytest.raises(ValueError, match="holds a run with another config") as refused:
-        train(other, finished)
+        train(other, trained)
     assert "train.learning_rate: 0.001 -> 0.5" in str(refused.value)
     assert "train.steps: 6 -> 7" in str(refused.value)
     wider = dataclasses.replace(
         tiny.CONFIG, model=dataclasses.replace(tiny.MODEL, ch=16)
     )
     with pytest.raises(ValueError, match="in the model: use the configuration"):
-        train(wider, finished, allow_config_change=True)
-    assert read_config(finished).model.ch == 8
-    assert read_config(finished).train.steps == 6
+        train(wider, trained, allow_config_change=True)
+    assert read_config(trained).model.ch == 8
+    assert read_config(trained).train.steps == 6
 
 
 def test_a_run_goes_on_with_micro_batches_and_several_steps_a_dispatch(
-    finished: Path, tmp_path: Path
+    trained: Path, tmp_path: Path
 ) -> None:
     workdir = tmp_path / "digits"
-    shutil.copytree(finished, workdir)
+    shutil.copytree(trained, workdir)
     shutil.rmtree(workdir / "checkpoints" / "6")
     log = dataclasses.replace(tiny.CONFIG.log, every=3)
     other = tiny.with_train(accumulate=2, steps_per_dispatch=3)
@@ -106,7 +102,7 @@ def test_a_run_goes_on_with_micro_batches_and_several_steps_a_dispatch(
     train(dataclasses.replace(other, log=log), workdir, allow_config_change=True)
     last = [line for line in lines(workdir) if line["step"] == 6]
     assert last[-1]["held_out_loss"] == pytest.approx(
-        lines(finished)[3]["held_out_loss"], rel=1e-4
+        lines(trained)[3]["held_out_loss"], rel=1e-4
     )
 
 
@@ -120,10 +116,10 @@ def test_a_step_that_exceeds_the_memory_is_refused_before_the_first(
 
 
 def test_a_run_is_not_continued_from_the_middle_of_a_dispatch(
-    finished: Path, tmp_path: Path
+    trained: Path, tmp_path: Path
 ) -> None:
     workdir = tmp_path / "digits"
-    shutil.copytree(finished, workdir)
+    shutil.copytree(trained, workdir)
     log = dataclasses.replace(
         tiny.CONFIG.log, every=4, eval_every=4, sample_every=4, checkpoint_every=4
     )
@@ -136,15 +132,20 @@ def test_a_run_is_not_continued_from_the_middle_of_a_dispatch(
 
 
 def test_a_bad_update_ends_the_run_and_the_last_good_checkpoint_stays(
-    tmp_path: Path,
+    trained: Path, tmp_path: Path
 ) -> None:
-    # Adam's step is as long as the rate, which is 0 at step 0 of a warm-up.
-    log = dataclasses.replace(tiny.CONFIG.log, every=3, checkpoint_every=1)
-    config = tiny.with_train(learning_rate=1e38, warmup_steps=3, steps=9)
-    with pytest.raises(NonFiniteUpdateError, match="the update of step 1 was not") as e:
+    # A run that stands at step 4, with parameters that nothing can be computed with.
+    config = read_config(trained)
+    with open_checkpoints(trained, keep=5) as checkpoints:
+        state, _, _ = start(config, build(config), checkpoints)
+    huge = jax.tree.map(lambda x: np.full_like(x, 1e30), state.params)
+    with open_checkpoints(tmp_path, keep=5) as checkpoints:
+        save(checkpoints, state._replace(step=np.int32(4), params=huge), {})
+    log = dataclasses.replace(config.log, every=6, checkpoint_every=1)
+    with pytest.raises(NonFiniteUpdateError, match="the update of step 4 was not") as e:
         train(dataclasses.replace(config, log=log), tmp_path)
-    assert "the newest checkpoint, of step 1, is from before it" in str(e.value)
-    assert latest_step(tmp_path) == 1
+    assert "the newest checkpoint, of step 4, is from before it" in str(e.value)
+    assert latest_step(tmp_path) == 4
 
 
 def test_a_batch_that_does_not_divide_is_refused_before_anything_is_written(
@@ -155,13 +156,13 @@ def test_a_batch_that_does_not_divide_is_refused_before_anything_is_written(
     assert not (tmp_path / "digits").exists()
 
 
-def test_image_i_is_the_same_whatever_is_drawn_with_it(finished: Path) -> None:
-    trained = load_trained(finished)
-    whole = np.concatenate(list(draw(trained, num=9, seed=3, batch_size=9)))
-    parts = np.concatenate(list(draw(trained, num=7, seed=3, batch_size=2)))
+def test_image_i_is_the_same_whatever_is_drawn_with_it(trained: Path) -> None:
+    model = load_trained(trained)
+    whole = np.concatenate(list(draw(model, num=9, seed=3, batch_size=9)))
+    parts = np.concatenate(list(draw(model, num=7, seed=3, batch_size=2)))
     close = abs(whole[:7].astype(int) - parts.astype(int)) <= 1
     assert close.mean() >= 0.999
-    other = np.concatenate(list(draw(trained, num=9, seed=4, batch_size=9)))
+    other = np.concatenate(list(draw(model, num=9, seed=4, batch_size=9)))
     assert (whole != other).mean() > 0.5
 
 

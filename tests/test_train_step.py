@@ -1,6 +1,5 @@
 """The training step, against NumPy's Adam and against itself on other devices."""
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from functools import partial
@@ -10,14 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import tiny
 
 from ddpm_jax import keys as per_image
 from ddpm_jax import parallel
-from ddpm_jax.build import build
-from ddpm_jax.build import init_params
-from ddpm_jax.config import Config
-from ddpm_jax.config import Data
+from ddpm_jax.blocks import ResBlock
 from ddpm_jax.data import Batch
 from ddpm_jax.train_step import TrainState
 from ddpm_jax.train_step import init_state
@@ -105,13 +100,14 @@ def test_an_update_that_is_not_finite_changes_nothing_and_is_remembered() -> Non
 
 
 def test_half_of_the_images_are_mirrored_each_by_its_own_key() -> None:
-    images = jnp.tile(jnp.arange(3.0).reshape(1, 1, 3, 1), (2000, 2, 1, 1))
-    flipped = random_flip(per_image.image_keys(KEY, 2000), images)
-    mirrored = np.asarray(flipped[:, 0, 0, 0] == 2)
+    images = np.tile(np.arange(3.0, dtype="f").reshape(1, 1, 3, 1), (2000, 2, 1, 1))
+    flip = jax.jit(random_flip)
+    flipped = np.asarray(flip(per_image.image_keys(KEY, 2000), images))
+    mirrored = flipped[:, 0, 0, 0] == 2
     np.testing.assert_array_equal(flipped[~mirrored], images[~mirrored])
     np.testing.assert_array_equal(flipped[mirrored], images[mirrored][:, :, ::-1])
     assert mirrored.mean() == pytest.approx(0.5, abs=4 * np.sqrt(0.25 / 2000))
-    part = random_flip(per_image.image_keys(KEY, 5, start=9), images[:5])
+    part = flip(per_image.image_keys(KEY, 5, start=9), images[:5])
     np.testing.assert_array_equal(part, flipped[9:14])
 
 
@@ -140,16 +136,21 @@ def losses(
 
 @functools.cache
 def network_step(dtype: str) -> tuple[Callable[..., tuple], TrainState]:
-    """The step of a small network with dropout 0.1, and its first state."""
-    config = Config(
-        process=tiny.CONFIG.process,
-        model=dataclasses.replace(tiny.MODEL, dtype=dtype),
-        data=Data(image_size=(8, 8), channels=1),
-    )
-    assert config.model.dropout == 0.1
-    parts = build(config)
-    step = partial(train_step, loss_fn=parts.loss_fn, optimiser=OPTIMISER)
-    return step, init_state(init_params(parts, KEY), OPTIMISER)
+    """The step of one residual block with dropout 0.1, and its first state."""
+    block = ResBlock(1, dropout=0.1, num_groups=1, dtype=jnp.dtype(dtype))
+    temb = np.ones((1, 4), np.float32)
+
+    def loss(
+        params: dict, keys: jax.Array, x_0: jax.Array, dropout_keys: jax.Array
+    ) -> jax.Array:
+        eps = per_image.normal(keys, x_0.shape[1:])
+        rows = jnp.broadcast_to(temb, (len(x_0), 4))
+        eps_hat = block.apply(params, x_0 + eps, rows, dropout_keys)
+        return jnp.square(eps_hat - eps).mean((1, 2, 3))
+
+    params = jax.jit(block.init)(KEY, np.zeros((1, 8, 8, 1), np.float32), temb)
+    step = partial(train_step, loss_fn=loss, optimiser=OPTIMISER)
+    return step, init_state(params, OPTIMISER)
 
 
 @functools.cache
@@ -179,23 +180,25 @@ def test_losses_in_bfloat16_track_those_in_float32() -> None:
     assert 1e-6 < abs(rounded / exact - 1).max() < 0.02
 
 
+@functools.cache
+def noisy_losses(parts: int) -> np.ndarray:
+    return losses(partial(NOISY_STEP, accumulate=parts), init_state(LINE, OPTIMISER))
+
+
+@functools.cache
+def gradient_norm(parts: int) -> float:
+    step = jax.jit(partial(NOISY_STEP, accumulate=parts))
+    _, metrics = step(init_state(LINE, OPTIMISER), BATCHES[0], KEY)
+    return float(metrics["grad_norm"])
+
+
 @pytest.mark.parametrize("parts", [2, 8])
 def test_gradients_added_up_in_parts_are_that_of_the_whole_batch(parts: int) -> None:
-    state = init_state(LINE, OPTIMISER)
-    whole = losses(NOISY_STEP, state)
-    added = losses(partial(NOISY_STEP, accumulate=parts), state)
-    np.testing.assert_allclose(added, whole, rtol=1e-5)
+    whole = noisy_losses(1)
+    np.testing.assert_allclose(noisy_losses(parts), whole, rtol=1e-5)
     assert len(set(whole)) == 20
     # Clipping and Adam would hide a gradient that is too long.
-    norms = [
-        float(
-            jax.jit(partial(NOISY_STEP, accumulate=n))(state, BATCHES[0], KEY)[1][
-                "grad_norm"
-            ]
-        )
-        for n in (1, parts)
-    ]
-    assert norms[1] == pytest.approx(norms[0], rel=1e-5)
+    assert gradient_norm(parts) == pytest.approx(gradient_norm(1), rel=1e-5)
 
 
 def test_parts_that_do_not_divide_the_batch_are_refused() -> None:
@@ -204,8 +207,7 @@ def test_parts_that_do_not_divide_the_batch_are_refused() -> None:
 
 
 def test_several_steps_in_one_dispatch_are_those_steps() -> None:
-    state = init_state(LINE, OPTIMISER)
-    one_by_one = losses(NOISY_STEP, state)
+    state, one_by_one = init_state(LINE, OPTIMISER), noisy_losses(1)
     several = jax.jit(partial(train_steps, step=NOISY_STEP))
     for k in range(0, 20, 5):
         together = jax.tree.map(lambda *x: np.stack(x), *BATCHES[k : k + 5])

@@ -1,5 +1,6 @@
 """The U-Net against the paper's counts, closed forms and a float64 transcription."""
 
+from functools import cache
 from functools import partial
 from typing import Any
 
@@ -19,7 +20,7 @@ from ddpm_jax.unet import UNet
 from ddpm_jax.unet import check_shape
 
 CIFAR: dict[str, Any] = {}
-LSUN = {"ch_mult": (1, 1, 2, 2, 4, 4), "dropout": 0.0}
+LSUN: dict[str, Any] = {"ch_mult": (1, 1, 2, 2, 4, 4), "dropout": 0.0}
 # Eight high, twelve wide; attention on the lower level, which is four high.
 TINY = UNet(
     ch=8,
@@ -29,9 +30,12 @@ TINY = UNet(
     dropout=0.5,
     num_groups=4,
 )
-SMALL = TINY.clone(ch_mult=(1,), attention_resolutions=(8,))
+# The least that has a way down, a middle and a way up.
+SMALL = TINY.clone(ch_mult=(1,), num_res_blocks=0, attention_resolutions=())
 X = np.random.default_rng(0).normal(size=(2, 8, 12, 3)).astype(np.float32)
 T = np.array([3, 999])
+KEYS = image_keys(jax.random.key(0), 2)
+apply_small = jax.jit(SMALL.apply)
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +44,26 @@ def params() -> Tree:
 
 
 @pytest.fixture(scope="module")
-def eps_hat(params: Tree) -> jax.Array:
-    return jax.jit(TINY.apply)(params, X, T)
+def eps_hat(params: Tree) -> np.ndarray:
+    return np.asarray(jax.jit(TINY.apply)(params, X, T))
 
 
-def test_unet_is_the_papers_network(params: Tree, eps_hat: jax.Array) -> None:
+@pytest.fixture(scope="module")
+def small_params() -> Tree:
+    return random_params(SMALL.init, X, T)
+
+
+def test_unet_is_the_papers_network(params: Tree, eps_hat: np.ndarray) -> None:
     wide = jax.tree.map(np.float64, params["params"])
     expected = np_tiny_unet(wide, X.astype(np.float64), T)
     assert expected.std() > 0.1
     np.testing.assert_allclose(eps_hat, expected, atol=2e-4)
+
+
+@cache
+def shapes_of(size: int, **fields: Any) -> Tree:  # noqa: ANN401
+    x = jnp.zeros((1, size, size, 3))
+    return param_shapes(UNet(**fields).init, x, jnp.zeros(1))
 
 
 @pytest.mark.parametrize(
@@ -62,10 +77,7 @@ def test_unet_is_the_papers_network(params: Tree, eps_hat: jax.Array) -> None:
 def test_parameter_counts_are_the_papers(
     fields: dict[str, Any], size: int, count: int, tensors: int
 ) -> None:
-    shapes = param_shapes(
-        UNet(**fields).init, jnp.zeros((1, size, size, 3)), jnp.zeros(1)
-    )
-    leaves = jax.tree.leaves(shapes)
+    leaves = jax.tree.leaves(shapes_of(size, **fields))
     assert len(leaves) == tensors
     assert sum(leaf.size for leaf in leaves) == count
 
@@ -74,9 +86,7 @@ def test_parameter_counts_are_the_papers(
 def test_attention_follows_every_block_at_16_pixels_and_the_middle(
     fields: dict[str, Any], size: int, level: int
 ) -> None:
-    shapes = param_shapes(
-        UNet(**fields).init, jnp.zeros((1, size, size, 3)), jnp.zeros(1)
-    )
+    shapes = shapes_of(size, **fields)
     down = {f"down_{level}_attn_{i}" for i in range(2)}
     up = {f"up_{level}_attn_{i}" for i in range(3)}
     found = {name for name in shapes["params"] if "attn" in name}
@@ -87,7 +97,8 @@ def test_the_network_starts_with_the_papers_initialisation_and_eps_hat_zero() ->
     # Every kind of layer, few of each; rbg compiles in a quarter of threefry's time.
     model = TINY.clone(num_res_blocks=0, attention_resolutions=())
     key = jax.random.key(0, impl="rbg")
-    eps_hat, initial_params = jax.jit(model.init_with_output)(key, X, T)
+    drawn = jax.jit(model.init_with_output)(key, X, T)
+    eps_hat, initial_params = jax.tree.map(np.asarray, drawn)
     assert 0 < np.abs(eps_hat).max() < 1e-4
     zero_layers = {"conv2", "proj_out", "conv_out"}
     for path, leaf in flatten_dict(initial_params["params"]).items():
@@ -101,57 +112,65 @@ def test_the_network_starts_with_the_papers_initialisation_and_eps_hat_zero() ->
         assert leaf.var() == pytest.approx(bound**2 / 3, rel=0.25), path
 
 
-def test_dropout_draws_another_mask_in_every_block() -> None:
-    params = random_params(SMALL.init, X, T)
-    seen: dict[str, np.ndarray] = {}
+def test_dropout_draws_another_mask_in_every_block(small_params: Tree) -> None:
+    seen: list[jax.Array] = []
 
     def record(keys: jax.Array, x: jax.Array, rate: float) -> jax.Array:
         assert rate == 0.5
-        seen[str(len(seen))] = np.asarray(jax.random.key_data(keys))
+        seen.append(jax.random.key_data(keys))
         return x
+
+    def drawn_with(keys: jax.Array) -> list[jax.Array]:
+        SMALL.apply(small_params, X, T, keys)
+        return seen
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blocks, "dropout", record)
-        SMALL.apply(params, X, T, image_keys(jax.random.key(0), 2))
-    named = {name for name in params["params"] if "block" in name}
-    assert len({keys.tobytes() for keys in seen.values()}) == len(seen) == len(named)
+        masks = {np.asarray(keys).tobytes() for keys in jax.jit(drawn_with)(KEYS)}
+    named = {name for name in small_params["params"] if "block" in name}
+    assert len(masks) == len(seen) == len(named)
 
 
-def test_there_is_no_dropout_without_keys(params: Tree, eps_hat: jax.Array) -> None:
-    keys = image_keys(jax.random.key(0), 2)
-    certain = TINY.clone(dropout=0.0)
-    np.testing.assert_allclose(certain.apply(params, X, T, keys), eps_hat, atol=1e-5)
-    assert np.abs(TINY.apply(params, X, T, keys) - eps_hat).max() > 0.1
+def test_there_is_no_dropout_without_keys_or_without_a_rate(small_params: Tree) -> None:
+    def draws(model: UNet, *keys: jax.Array) -> int:
+        return str(jax.make_jaxpr(model.apply)(small_params, X, T, *keys)).count(
+            "random_bits["
+        )
+
+    named = {name for name in small_params["params"] if "block" in name}
+    assert draws(SMALL) == draws(SMALL.clone(dropout=0.0), KEYS) == 0
+    assert draws(SMALL, KEYS) == len(named)
 
 
-def test_images_one_by_one_are_the_batch(params: Tree) -> None:
-    keys = image_keys(jax.random.key(0), 2)
-    apply = jax.jit(TINY.apply)
-    both = apply(params, X, T, keys)
+def test_images_one_by_one_are_the_batch(small_params: Tree) -> None:
+    both = np.asarray(apply_small(small_params, X, T, KEYS))
     for i in range(2):
         one = slice(i, i + 1)
-        alone = apply(params, X[one], T[one], keys[one])
+        alone = apply_small(small_params, X[one], T[one], KEYS[one])
         np.testing.assert_allclose(both[one], alone, atol=1e-5)
+    assert np.abs(apply_small(small_params, X, T, KEYS[::-1]) - both).max() > 0.1
 
 
-def test_computing_blocks_again_changes_neither_names_nor_gradients() -> None:
-    params = random_params(SMALL.init, X, T)
-    keys = image_keys(jax.random.key(0), 2)
-
+def test_computing_blocks_again_changes_neither_names_nor_gradients(
+    small_params: Tree,
+) -> None:
     def gradient(model: UNet) -> Tree:
-        def loss(p: Tree) -> jax.Array:
-            return jnp.square(model.apply(p, X, T, keys)).mean()
+        """By the first layer's kernel, which every block is on the way back to."""
 
-        return jax.jit(jax.grad(loss))(params)
+        def loss(kernel: np.ndarray) -> jax.Array:
+            first = small_params["params"]["conv_in"] | {"kernel": kernel}
+            params = {"params": small_params["params"] | {"conv_in": first}}
+            return jnp.square(model.apply(params, X, T, KEYS)).mean()
+
+        return jax.jit(jax.grad(loss))(small_params["params"]["conv_in"]["kernel"])
 
     again = SMALL.clone(remat=True)
-    assert "remat" in str(jax.make_jaxpr(again.apply)(params, X, T))
+    assert "remat" in str(jax.make_jaxpr(again.apply)(small_params, X, T))
     shapes = [param_shapes(model.init, X, T) for model in (SMALL, again)]
     assert shapes[0] == shapes[1]
-    for kept, computed in zip(
-        *map(jax.tree.leaves, (gradient(SMALL), gradient(again))), strict=True
-    ):
-        np.testing.assert_allclose(computed, kept, rtol=1e-4, atol=1e-5)
+    kept = gradient(SMALL)
+    assert np.abs(kept).max() > 1e-3
+    np.testing.assert_allclose(gradient(again), kept, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 16, 1), (2, 12, 4, 3), (3, 4, 4, 4)])
@@ -163,13 +182,13 @@ def test_other_channels_and_non_square_sizes_work(shape: tuple[int, ...]) -> Non
 
 
 def test_bfloat16_keeps_float32_parameters_and_output(
-    params: Tree, eps_hat: jax.Array
+    params: Tree, eps_hat: np.ndarray
 ) -> None:
     model = TINY.clone(dtype=jnp.bfloat16)
     leaves = jax.tree.leaves(param_shapes(model.init, X, T))
     assert {leaf.dtype for leaf in leaves} == {jnp.dtype(jnp.float32)}
-    found = jax.jit(model.apply)(params, X, T)
-    assert found.dtype == jnp.float32
+    found = np.asarray(jax.jit(model.apply)(params, X, T))
+    assert found.dtype == np.float32
     assert 1e-6 < np.abs(found - eps_hat).max() < 5e-2 * np.abs(eps_hat).max()
 
 
