@@ -3,8 +3,9 @@
 PYTHON ?= python3
 PACKAGE := setup.cfg pyproject.toml tools/venv.sh
 CONSTRAINTS := requirements/constraints.txt
-# Compiling keeps one core busy at a time, so two workers take half as long.
-PARALLEL := -n 2 --dist loadfile
+# Compiling keeps one core busy at a time, so two workers take half as long. Files go
+# to them in the order of tests/conftest.py: by how long they take, not by their tests.
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 BENCHMARK := .venvs/benchmarks/bin/python -m benchmarks
 QUICK := --out .cache/benchmarks
 ANY_ROUNDS := --rounds 6 --warm-up 1 --min-cpu 0 --max-others 100

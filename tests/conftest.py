@@ -26,11 +26,11 @@ jax.config.update("jax_debug_key_reuse", True)
 
 
 # Files that take longest: they go first, so that the workers end together.
-LONGEST = ("test_train_loop", "test_scripts", "test_build", "test_unet")
+LONGEST = ("test_train_loop", "test_build", "test_unet", "test_scripts")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the longest files first, which setup.cfg tells pytest-xdist to keep."""
+    """Puts the longest files first, which order the Makefile keeps."""
     rank = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -50,9 +51,20 @@ T = jnp.array([1, 1, 4])
 X = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4, 6, 3)), jnp.float32)
 
 
+@functools.cache
 def parts_with(objective: Objective = CONFIG.objective, **model: Any) -> Parts:  # noqa: ANN401
     changed = dataclasses.replace(CONFIG.model, **model)
     return build(dataclasses.replace(CONFIG, model=changed, objective=objective))
+
+
+@functools.cache
+def network_of(**model: Any) -> Callable[..., jax.Array]:  # noqa: ANN401
+    return jax.jit(parts_with(**model).network)
+
+
+@functools.cache
+def loss_of(**model: Any) -> Callable[..., jax.Array]:  # noqa: ANN401
+    return jax.jit(parts_with(**model).loss_fn)
 
 
 @functools.cache
@@ -68,10 +80,6 @@ def params_of(learned: bool = False) -> Tree:
 
     shapes = jax.eval_shape(functools.partial(init_params, parts), jax.random.key(0))
     return jax.tree.map(draw, shapes)
-
-
-def answer(parts: Parts, x_t: jax.Array, t: jax.Array, *keys: jax.Array) -> np.ndarray:
-    return np.asarray(jax.jit(parts.network)(params_of(), x_t, t, *keys))
 
 
 def dropout_keys(*numbers: int) -> jax.Array:
@@ -148,44 +156,50 @@ def test_a_history_is_kept_where_t_is_drawn_by_it_and_nowhere_else() -> None:
     history = parts["importance"].history
     assert history.losses.shape == (6, 10)
     for name in ("antithetic", "importance"):
-        t, _ = parts[name].draw_t(jax.random.key(0), jnp.arange(64), history=history)
+        draw_t = jax.jit(parts[name].draw_t)
+        t, _ = draw_t(jax.random.key(0), jnp.arange(64), history=history)
         assert set(t.tolist()) == set(range(6))
 
 
 def test_the_same_key_draws_the_same_parameters_and_another_does_not() -> None:
+    @jax.jit
+    def first_kernel(key: jax.Array) -> jax.Array:
+        return init_params(parts_with(), key)["params"]["conv_in"]["kernel"]
+
     def kernel(seed: int) -> np.ndarray:
-        init = jax.jit(functools.partial(init_params, parts_with()))
-        params = init(jax.random.key(seed))
-        return np.asarray(params["params"]["conv_in"]["kernel"])
+        return np.asarray(first_kernel(jax.random.key(seed)))
 
     np.testing.assert_array_equal(kernel(0), kernel(0))
     assert abs(kernel(0) - kernel(1)).max() > 0.01
 
 
 def test_a_network_with_dropout_has_a_mask_for_each_image() -> None:
-    parts, twice = parts_with(), jnp.stack([X[0], X[0], X[2]])
-    same = answer(parts, twice, T, dropout_keys(1, 1, 2))
-    other = answer(parts, twice, T, dropout_keys(1, 3, 2))
+    def answer(*numbers: int) -> np.ndarray:
+        return np.asarray(network(params_of(), twice, T, dropout_keys(*numbers)))
+
+    network, twice = network_of(), jnp.stack([X[0], X[0], X[2]])
+    same, other = answer(1, 1, 2), answer(1, 3, 2)
     np.testing.assert_allclose(same[0], same[1], atol=1e-5)
     assert abs(other[0] - other[1]).max() > 0.01
-    np.testing.assert_allclose(same[0], other[0], atol=1e-5)
-    alone = answer(parts, X[2:], T[2:], dropout_keys(2))
-    np.testing.assert_allclose(same[2:], alone, atol=1e-5)
+    np.testing.assert_allclose(same[[0, 2]], other[[0, 2]], atol=1e-5)
 
 
 def test_dropout_is_off_without_keys_and_changes_the_loss_with_them() -> None:
-    off, on = parts_with(dropout=0.0), parts_with(dropout=0.5)
-    x_0 = jnp.clip(X, -1, 1)
+    root, x_0 = per_image.image_keys(jax.random.key(2), 3), jnp.clip(X, -1, 1)
 
-    def loss(parts: Parts, *keys: jax.Array) -> np.ndarray:
-        root = per_image.image_keys(jax.random.key(2), 3)
-        return np.asarray(jax.jit(parts.loss_fn)(params_of(), root, x_0, *keys))
+    def loss(*keys: jax.Array) -> np.ndarray:
+        return np.asarray(loss_of()(params_of(), root, x_0, *keys))
 
-    assert loss(on).shape == (3,)
-    np.testing.assert_array_equal(loss(on), loss(off))
-    np.testing.assert_array_equal(loss(off, dropout_keys(1, 2, 3)), loss(off))
-    first, second = (loss(on, dropout_keys(*k)) for k in ((1, 2, 3), (1, 2, 4)))
-    assert abs(first - loss(on)).min() > 1e-4
+    def draws(dropout: float, *keys: jax.Array) -> int:
+        loss_fn = parts_with(dropout=dropout).loss_fn
+        program = jax.make_jaxpr(loss_fn)(params_of(), root, x_0, *keys)
+        return str(program).count("random_bits[")
+
+    keys = dropout_keys(1, 2, 3)
+    assert draws(0.5) == draws(0.0) == draws(0.0, keys) < draws(0.5, keys)
+    off, first, second = loss(), loss(keys), loss(dropout_keys(1, 2, 4))
+    assert off.shape == (3,)
+    assert abs(first - off).min() > 1e-4
     np.testing.assert_allclose(first[:2], second[:2], rtol=1e-5)
     assert abs(first[2] - second[2]) > 1e-4
 
@@ -207,17 +221,24 @@ def test_the_precision_reaches_every_product_and_its_gradient(precision: str) ->
 
 def test_bfloat16_reaches_the_network_and_not_its_parameters_and_answer() -> None:
     parts = parts_with(dtype="bfloat16")
-    exact, rounded = answer(parts_with(), X, T), answer(parts, X, T)
+    exact, rounded = (
+        np.asarray(network(params_of(), X, T))
+        for network in (network_of(), network_of(dtype="bfloat16"))
+    )
     assert rounded.dtype == jnp.float32
     assert 1e-4 < abs(rounded - exact).max() < 0.1 * abs(exact).max()
     shapes = jax.eval_shape(functools.partial(init_params, parts), jax.random.key(0))
     assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {jnp.dtype("float32")}
 
 
-def sampled(parts: Parts, *index: int) -> np.ndarray:
+@functools.cache
+def sampler_of(objective: Objective = CONFIG.objective) -> Callable[..., jax.Array]:
+    return jax.jit(functools.partial(sample_images, parts=parts_with(objective)))
+
+
+def sampled(*index: int, objective: Objective = CONFIG.objective) -> np.ndarray:
     shared = params_of(), jax.random.key(4)
-    sample = jax.jit(functools.partial(sample_images, parts=parts))
-    return np.asarray(sample(shared, jnp.array(index)))
+    return np.asarray(sampler_of(objective)(shared, jnp.array(index)))
 
 
 def test_sample_i_is_the_same_in_any_batch_and_with_frames_or_without() -> None:
@@ -226,14 +247,12 @@ def test_sample_i_is_the_same_in_any_batch_and_with_frames_or_without() -> None:
     def close(one: np.ndarray, other: np.ndarray) -> bool:
         return bool((abs(one.astype(int) - other.astype(int)) <= 1).all())
 
-    whole = sampled(parts, 0, 1, 2, 3, 4)
-    assert whole.shape == (5, 4, 6, 3) and whole.dtype == np.uint8
-    assert close(sampled(parts, 3, 1), whole[[3, 1]])
-    assert not close(whole[3], whole[1])
     frames_of = functools.partial(sample_frames, parts=parts, frame_steps=(5, 2, 0))
     shared = params_of(), jax.random.key(4)
     x_0, frames = jax.tree.map(np.asarray, jax.jit(frames_of)(shared, jnp.arange(5)))
-    assert close(x_0, whole)
+    assert x_0.shape == (5, 4, 6, 3) and x_0.dtype == np.uint8
+    assert close(sampled(3, 1), x_0[[3, 1]])
+    assert not close(x_0[3], x_0[1])
     assert frames.x_t.shape == frames.x_0.shape == (5, 3, 4, 6, 3)
     assert frames.x_t.dtype == np.uint8
     # The last step adds no noise: what is predicted at t = 0 is the sample.
@@ -241,26 +260,29 @@ def test_sample_i_is_the_same_in_any_batch_and_with_frames_or_without() -> None:
 
 
 def test_x_0_is_clipped_on_the_way_where_the_objective_says_so() -> None:
-    clipped, free = (parts_with(Objective(clip_x0=clip)) for clip in (True, False))
-    assert clipped.sampler["clip_x0"] and not free.sampler["clip_x0"]
-    assert (sampled(clipped, 0, 1) != sampled(free, 0, 1)).any()
+    free = Objective(clip_x0=False)
+    assert CONFIG.objective.clip_x0 and parts_with().sampler["clip_x0"]
+    assert not parts_with(free).sampler["clip_x0"]
+    assert (sampled(0, 1) != sampled(0, 1, objective=free)).any()
 
 
 def test_the_held_out_loss_has_the_same_noise_at_every_call_and_no_dropout() -> None:
     images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (5, 4, 6, 3)))
     images = images.astype(jnp.uint8)
 
-    def loss(index: list[int], dropout: float) -> np.ndarray:
+    loss = jax.jit(functools.partial(held_out_loss, loss_fn=parts_with().loss_fn))
+
+    def held_out(*index: int) -> np.ndarray:
         rows = jnp.array(index)
-        loss_fn = parts_with(dropout=dropout).loss_fn
-        loss = jax.jit(functools.partial(held_out_loss, loss_fn=loss_fn))
         shared = params_of(), jax.random.key(3)
         return np.asarray(loss(shared, (Batch(images[rows]), rows)))
 
-    whole = loss([0, 1, 2, 3, 4], 0.5)
-    np.testing.assert_array_equal(whole, loss([0, 1, 2, 3, 4], 0.5))
-    np.testing.assert_array_equal(whole, loss([0, 1, 2, 3, 4], 0.0))
-    np.testing.assert_allclose(loss([3, 1], 0.5), whole[[3, 1]], rtol=1e-5)
-    keys = per_image.fold_in_each(jax.random.key(3), jnp.arange(5))
-    direct = jax.jit(parts_with().loss_fn)(params_of(), keys, to_model_range(images))
-    np.testing.assert_allclose(whole, direct, rtol=1e-5)
+    whole = held_out(0, 1, 2, 3, 4)
+    np.testing.assert_array_equal(whole, held_out(0, 1, 2, 3, 4))
+    np.testing.assert_allclose(
+        held_out(3, 1, 3, 2, 0), whole[[3, 1, 3, 2, 0]], rtol=1e-5
+    )
+    # The training loss of these keys, and of no keys for dropout.
+    keys = per_image.fold_in_each(jax.random.key(3), jnp.arange(3))
+    direct = loss_of()(params_of(), keys, to_model_range(images[:3]))
+    np.testing.assert_allclose(whole[:3], direct, rtol=1e-5)

@@ -33,17 +33,22 @@ class State(NamedTuple):
 
 def make_state(step: int, devices: int = 2, width: int = 3) -> State:
     """Makes a state of several dtypes, different in every leaf and at every step."""
-    key = jax.random.key(step)
-    kernel_key, bias_key = jax.random.split(key)
+    rng = np.random.default_rng(step)
     params = {
-        "conv": {"kernel": jax.random.normal(kernel_key, (2, width))},
-        "bias": jax.random.normal(bias_key, (width,), jnp.bfloat16),
+        "conv": {"kernel": rng.normal(size=(2, width)).astype(np.float32)},
+        "bias": rng.normal(size=width).astype(jnp.bfloat16),
     }
-    ema_params = jax.tree.map(lambda x: x / 2, params)
-    optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3))
-    _, opt_state = optimiser.update(params, optimiser.init(params), params)
-    state = State(jnp.int32(step), params, ema_params, opt_state, jnp.int32(-1))
+    ema_params = jax.tree.map(lambda x: x / x.dtype.type(2), params)
+    state = State(step, params, ema_params, update(params), -1)
+    state = jax.tree.map(jnp.asarray, state)
     return jax.device_put(state, on_devices(devices))
+
+
+@jax.jit
+def update(params: optax.Params) -> optax.OptState:
+    """The optimiser's state after one step by the gradient params."""
+    optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3))
+    return optimiser.update(params, optimiser.init(params), params)[1]
 
 
 def on_devices(count: int) -> NamedSharding:

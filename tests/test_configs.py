@@ -76,9 +76,11 @@ def with_shape(config: Config) -> Config:
 
 def parameter_count(name: str) -> int:
     config = with_shape(config_of(name))
-    objective = config.objective
-    learned = objective.variance in LEARNED
-    return count(config.model, config.data, learned, objective.self_condition)
+    # What is of no account is left out, so that equal networks are counted once.
+    data = Data(image_size=config.data.image_size, channels=config.data.channels)
+    model = dataclasses.replace(config.model, dropout=0.0)
+    learned = config.objective.variance in LEARNED
+    return count(model, data, learned, config.objective.self_condition)
 
 
 @functools.cache

@@ -1,5 +1,7 @@
 """DDRM: y is kept exactly; on normal data the mean is near that of Bayes' rule."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -58,11 +60,10 @@ def tanh_model(params: object, x_t: jax.Array, t: jax.Array) -> jax.Array:
 
 
 def run(y: jax.Array, measurement: Measurement, **options: object) -> jax.Array:
-    options = {"eps_fn": tanh_model, "grid": EVERY, "keys": KEY, **options}
-    keys = options.pop("keys")
-    return jax.jit(
-        lambda keys, y: ddrm({}, keys, y, measurement=measurement, **options)
-    )(keys, y)
+    options = {"eps_fn": tanh_model, "grid": EVERY, **options}
+    keys, noise = options.pop("keys", KEY), options.pop("noise", 0.0)
+    draw = partial(ddrm, {}, measurement=measurement, **options)
+    return jax.jit(draw)(keys, y, noise=noise)
 
 
 @pytest.mark.parametrize("name", MEASUREMENTS)
@@ -89,6 +90,9 @@ def test_without_noise_a_x_is_y(name: str) -> None:
     # And yet it is another image, unless A is invertible, as this blur is.
     unseen = bool((measurement.singular_values == 0).any())
     assert bool(abs(x_0 - IMAGES).max() > 0.1) == unseen == (name != "gaussian_blur")
+
+
+def test_an_image_that_is_seen_whole_comes_back() -> None:
     whole = run(IMAGES, masking(jnp.ones((1, *SHAPE), bool)))
     np.testing.assert_array_equal(whole, IMAGES)
 
@@ -103,9 +107,16 @@ def test_the_scan_is_eqs_4_and_5_as_a_slow_loop_over_the_coefficients() -> None:
     alpha_bar = np.asarray(SHORT.alphas_cumprod, np.float64)
     sigmas = np.append(0.0, np.sqrt(1 / alpha_bar - 1))
 
+    @jax.jit
+    def normal(number: int) -> jax.Array:
+        return per_image.normal(per_image.fold_in(keys, number), (2, 2, 1))
+
+    @jax.jit
+    def predict(x_t: jax.Array, t: jax.Array) -> jax.Array:
+        return reverse_step({}, x_t, t, eps_fn=tanh_model, schedule=SHORT).x_0
+
     def draw(number: int) -> np.ndarray:
-        z = per_image.normal(per_image.fold_in(keys, number), (2, 2, 1))
-        return np.asarray(z, np.float64).reshape(2, 4) @ vt.T
+        return np.asarray(normal(number), np.float64).reshape(2, 4) @ vt.T
 
     z, bar = draw(12), np.empty((2, 4))
     for b, i in np.ndindex(2, 4):
@@ -114,10 +125,7 @@ def test_the_scan_is_eqs_4_and_5_as_a_slow_loop_over_the_coefficients() -> None:
         bar[b, i] = value + np.sqrt(sigmas[12] ** 2 - error**2) * z[b, i]
     for t in reversed(range(12)):
         x_t = (np.sqrt(alpha_bar[t]) * bar @ vt).reshape(2, 2, 2, 1)
-        x_0 = reverse_step(
-            {}, jnp.asarray(x_t, "float32"), jnp.full(2, t), eps_fn=tanh_model,
-            schedule=SHORT,
-        ).x_0  # fmt: skip
+        x_0 = predict(x_t.astype(np.float32), np.full(2, t))
         x_0 = np.asarray(x_0, np.float64).reshape(2, 4) @ vt.T
         z, sigma = draw(t), sigmas[t]
         for b, i in np.ndindex(2, 4):

@@ -1,14 +1,19 @@
 """What the documents name exists: links, functions, tests, flags, config cards."""
 
 import ast
+import contextlib
 import functools
 import importlib
-import os
+import io
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
+
+import pytest
+from test_scripts import script as load_script
+
+from ddpm_jax import command
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
@@ -97,15 +102,18 @@ def commands(page: str = "README.md") -> list[list[str]]:
 @functools.cache
 def known_flags(script: str, *config: str) -> set[str]:
     """Returns the flags in the help of a script, which may depend on its config."""
-    result = subprocess.run(
-        [sys.executable, script, *config, "--help"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"COLUMNS": "200"},  # so that no flag is broken in two
-    )
-    return set(re.findall(r"--[a-z][\w.-]*\w", result.stdout.replace("_", "-")))
+    name = script.removesuffix(".py")
+    options = getattr(load_script(name), name.capitalize())
+    said = io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(said),
+        pytest.raises(SystemExit),
+    ):
+        patch.chdir(ROOT)
+        patch.setenv("COLUMNS", "200")  # so that no flag is broken in two
+        command.parse(options, [*config, "--help"])
+    return set(re.findall(r"--[a-z][\w.-]*\w", said.getvalue().replace("_", "-")))
 
 
 def config_of(words: list[str]) -> list[str]:

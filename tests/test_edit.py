@@ -50,21 +50,22 @@ def pixels(path: Path) -> np.ndarray:
         return np.asarray(picture).astype(int)
 
 
-def model(channels: int) -> Trained:
-    """A model that was never trained: it predicts that there is no noise."""
+def untrained(channels: int) -> Trained:
+    """A model without parameters: it predicts that there is no noise."""
     data = dataclasses.replace(tiny.CONFIG.data, image_size=(8, 8), channels=channels)
     config = dataclasses.replace(tiny.CONFIG, data=data)
     parts = build(config)
-    params = parallel.run_once(partial(init_params, parts), jax.random.key(0))
-    return Trained(config, parts, params, 6, True)
+    sampler = parts.sampler | {"eps_fn": lambda params, x_t, t: 0 * x_t}
+    return Trained(config, parts._replace(sampler=sampler), {}, 6, True)
 
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "digits.safetensors"
-    trained = model(1)
-    config = dataclasses.asdict(trained.config)
-    save_weights(path, trained.params, step=trained.step, config=config)
+    model = untrained(1)
+    init = partial(init_params, model.parts)
+    params = parallel.run_once(init, jax.random.key(0))
+    save_weights(path, params, step=6, config=dataclasses.asdict(model.config))
     return path
 
 
@@ -132,7 +133,7 @@ def test_upscale_keeps_the_means_and_deblur_the_size(
 def test_colourise_keeps_the_gray(files: Path) -> None:
     options = {"fit": "crop", "num": 1, "seed": 0, "batch_size": 2}
     mode = Colourise((files / "eight.png",))
-    written = write_edits(files / "out", model(3), mode, **options)
+    written = write_edits(files / "out", untrained(3), mode, **options)
     edited, before = pixels(written[0]), pixels(files / "eight.png")
     inside = ((edited > 0) & (edited < 255)).all(-1)
     difference = abs(edited @ [0.299, 0.587, 0.114] - before)
@@ -215,7 +216,7 @@ def test_a_picture_is_not_written_over(workdir: Path, files: Path) -> None:
 
 
 def test_the_modes_bind_what_a_model_can_do() -> None:
-    parts = model(3).parts
+    parts = untrained(3).parts
     pictures = (Path("a.png"),)
     assert Upscale(pictures, factor=4).task(parts).image_size == (2, 2)
     assert Inpaint(pictures, mask=Path("m.png"), jump=3).task(parts).channels == 3

@@ -97,21 +97,26 @@ def test_the_scan_is_algorithm_1_as_a_python_loop() -> None:
     keys = per_image.image_keys(KEY, 3)
     path, ab = time_travel(12, resamples=2, jump=3), np.asarray(SHORT.alphas_cumprod)
 
+    @jax.jit
     def draw(number: int) -> jax.Array:
         return per_image.normal(per_image.fold_in(keys, number), (2, 2, 1))
 
+    @jax.jit
+    def step_of(x: jax.Array, t: int, z: jax.Array, kept: jax.Array) -> jax.Array:
+        step = reverse_step({}, x, jnp.full(3, t), eps_fn=tanh_model, schedule=SHORT)
+        sigma = jnp.where(t > 0, jnp.exp(0.5 * step.log_variance), 0.0)
+        return jnp.where(MASK, kept, step.mean + sigma * z)
+
+    known = jax.jit(lambda t, eps: q_sample(SHORT, KNOWN, jnp.full(3, t), eps))
+    back = jax.jit(lambda x, ratio, z: ratio**0.5 * x + (1 - ratio) ** 0.5 * z)
     x = draw(12)
     for i, returns, numbers in zip(*path, draw_numbers(EVERY, path), strict=True):
         t, z = 11 - i, [draw(number) for number in numbers]
-        step = reverse_step(
-            {}, x, jnp.full(3, t), eps_fn=tanh_model, schedule=SHORT, clip_x0=True
-        )
-        sigma = jnp.exp(0.5 * step.log_variance) if t > 0 else 0.0
-        kept = q_sample(SHORT, KNOWN, jnp.full(3, t - 1), z[1]) if t > 0 else KNOWN
-        x = jnp.where(MASK, kept, step.mean + sigma * z[0])
+        kept = known(t - 1, z[1]) if t > 0 else KNOWN
+        x = step_of(x, t, z[0], kept)
         if returns:
             ratio = ab[t + 2] / (ab[t - 1] if t > 0 else 1.0)
-            x = np.sqrt(ratio) * x + np.sqrt(1 - ratio) * z[2]
+            x = back(x, ratio, z[2])
     options = {"eps_fn": tanh_model, "grid": EVERY, "resamples": 2, "jump": 3}
     np.testing.assert_allclose(paint({}, keys, KNOWN, MASK, **options), x, atol=1e-5)
 

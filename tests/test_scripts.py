@@ -1,6 +1,7 @@
 """train.py and sample.py as a person types them."""
 
 import importlib.util
+import os
 import re
 import shutil
 import signal
@@ -11,6 +12,7 @@ from types import ModuleType
 from typing import get_args
 from typing import get_type_hints
 
+import jax
 import numpy as np
 import pytest
 import tiny
@@ -58,12 +60,14 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_ctrl_c_saves_and_exits_130_and_the_same_command_goes_on(
-    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    config: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--config", config, "--workdir", tmp_path, "--log.every", "1"]
     line = [sys.executable, "train.py", *options, "--train.steps", "100000"]
+    # On as many devices as here, so that this finds the programs of `trained`.
+    env = os.environ | {"JAX_NUM_CPU_DEVICES": str(jax.local_device_count())}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(line, cwd=ROOT, **pipes) as process:
+    with subprocess.Popen(line, cwd=ROOT, env=env, **pipes) as process:
         assert process.stdout and process.stderr
         seen = ""
         for text in process.stdout:

@@ -79,12 +79,16 @@ def test_it_is_the_forward_process_and_then_a_python_loop() -> None:
     keys = per_image.image_keys(KEY, 3)
     eps = per_image.normal(per_image.fold_in(keys, 12), (2,))
     x = q_sample(SHORT, IMAGES, jnp.full(3, 6), eps)
-    for t in reversed(range(7)):
-        step = reverse_step(
-            {}, x, jnp.full(3, t), eps_fn=tanh_model, schedule=SHORT, clip_x0=True
-        )
+
+    @jax.jit
+    def step_of(x: jax.Array, t: int) -> jax.Array:
+        step = reverse_step({}, x, jnp.full(3, t), eps_fn=tanh_model, schedule=SHORT)
         z = per_image.normal(per_image.fold_in(keys, t), (2,))
-        x = step.mean + (jnp.exp(0.5 * step.log_variance) * z if t > 0 else 0.0)
+        noise = jnp.exp(0.5 * step.log_variance) * z
+        return step.mean + jnp.where(t > 0, noise, 0.0)
+
+    for t in reversed(range(7)):
+        x = step_of(x, t)
     edited = redraw({}, keys, IMAGES, num_steps=7, eps_fn=tanh_model, grid=EVERY)
     np.testing.assert_allclose(edited, x, atol=1e-5)
     alone = redraw(

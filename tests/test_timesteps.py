@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections import deque
+from functools import cache
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from flax import linen as nn
 from test_train_step import BATCHES
 from test_train_step import IMAGES
 from test_train_step import LINE
@@ -48,7 +50,7 @@ FULL = History(
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_what_an_image_draws_depends_on_the_key_and_its_number_alone(name: str) -> None:
-    draw_t = partial(T_SAMPLINGS[name], num_timesteps=6, history=FULL)
+    draw_t = jax.jit(partial(T_SAMPLINGS[name], num_timesteps=6, history=FULL))
     whole, weight = draw_t(KEY, jnp.arange(64))
     parts = [draw_t(KEY, jnp.arange(a, b)) for a, b in ((0, 5), (5, 6), (6, 64))]
     np.testing.assert_array_equal(jnp.concatenate([t for t, _ in parts]), whole)
@@ -141,7 +143,9 @@ def first_state() -> TrainState:
     return init_state(LINE, OPTIMISER, empty_history(4))
 
 
-def run(step: partial) -> tuple[TrainState, list[float]]:
+@cache
+def run(name: str, accumulate: int = 1) -> tuple[TrainState, list[float]]:
+    step = partial(step_of(name), accumulate=accumulate)
     state, losses, compiled = first_state(), [], jax.jit(step)
     for batch in BATCHES:
         state, metrics = compiled(state, batch, TRAIN_KEY)
@@ -158,7 +162,7 @@ def test_the_same_t_and_history_on_two_devices_as_on_one(name: str) -> None:
     for batch in BATCHES:
         both, metrics = two(both, parallel.shard(batch), key)
         on_two.append(parallel.fetch(metrics)["loss"])
-    state, on_one = run(step_of(name))
+    state, on_one = run(name)
     np.testing.assert_allclose(on_two, on_one, rtol=1e-5)
     np.testing.assert_array_equal(both.history.counts, state.history.counts)
     np.testing.assert_allclose(both.history.losses, state.history.losses, rtol=1e-5)
@@ -169,8 +173,8 @@ def test_the_same_t_and_history_on_two_devices_as_on_one(name: str) -> None:
 
 
 def test_parts_of_a_batch_draw_and_remember_what_the_whole_does() -> None:
-    whole, losses = run(step_of("importance"))
-    parts, added = run(partial(step_of("importance"), accumulate=4))
+    whole, losses = run("importance")
+    parts, added = run("importance", accumulate=4)
     np.testing.assert_allclose(added, losses, rtol=1e-5)
     np.testing.assert_allclose(parts.history.losses, whole.history.losses, rtol=1e-5)
     # Ten of each t are there long before the end, and larger losses are drawn more.
@@ -195,6 +199,16 @@ def remember_some() -> History:
     return History(losses, jnp.full(4, 10, jnp.int32))
 
 
+class OneLayer(nn.Module):
+    """In the U-Net's place, whose compilation would take longer than all else."""
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, t: jax.Array, dropout_keys: jax.Array | None = None
+    ) -> jax.Array:
+        return nn.Dense(x.shape[-1])(x)
+
+
 def test_a_run_that_draws_t_by_its_losses_goes_on_by_them_bit_for_bit(
     tmp_path: Path,
 ) -> None:
@@ -204,7 +218,10 @@ def test_a_run_that_draws_t_by_its_losses_goes_on_by_them_bit_for_bit(
         objective=Objective("v", loss_weight="p2", t_sampling="importance"),
         data=Data("digits", image_size=(8, 8), channels=1),
     )
-    parts, batches = build(config), [parallel.shard(batch) for batch in BATCHES[:10]]
+    model, parts = OneLayer(), build(config)
+    loss_fn = partial(parts.loss_fn, network=model.apply)
+    parts = parts._replace(model=model, loss_fn=loss_fn)
+    batches = [parallel.shard(batch) for batch in BATCHES[:10]]
     with open_checkpoints(tmp_path, keep=1) as checkpoints:
         state, optimiser, keys = start(config, parts, checkpoints)
         key = parallel.replicate(keys.train)

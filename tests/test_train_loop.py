@@ -134,18 +134,20 @@ def test_a_run_is_not_continued_from_the_middle_of_a_dispatch(
 def test_a_bad_update_ends_the_run_and_the_last_good_checkpoint_stays(
     trained: Path, tmp_path: Path
 ) -> None:
-    # A run that stands at step 4, with parameters that nothing can be computed with.
-    config = read_config(trained)
-    with open_checkpoints(trained, keep=5) as checkpoints:
+    workdir = tmp_path / "digits"
+    shutil.copytree(trained, workdir)
+    shutil.rmtree(workdir / "checkpoints" / "6")
+    # It stands at step 4, with parameters that nothing finite follows from.
+    config = read_config(workdir)
+    with open_checkpoints(workdir, keep=5) as checkpoints:
         state, _, _ = start(config, build(config), checkpoints)
-    huge = jax.tree.map(lambda x: np.full_like(x, 1e30), state.params)
-    with open_checkpoints(tmp_path, keep=5) as checkpoints:
+        huge = jax.tree.map(lambda x: np.full_like(x, 1e30), state.params)
         save(checkpoints, state._replace(step=np.int32(4), params=huge), {})
     log = dataclasses.replace(config.log, every=6, checkpoint_every=1)
     with pytest.raises(NonFiniteUpdateError, match="the update of step 4 was not") as e:
-        train(dataclasses.replace(config, log=log), tmp_path)
+        train(dataclasses.replace(config, log=log), workdir, allow_config_change=True)
     assert "the newest checkpoint, of step 4, is from before it" in str(e.value)
-    assert latest_step(tmp_path) == 4
+    assert latest_step(workdir) == 4
 
 
 def test_a_batch_that_does_not_divide_is_refused_before_anything_is_written(

@@ -34,7 +34,6 @@ TINY = UNet(
 SMALL = TINY.clone(ch_mult=(1,), num_res_blocks=0, attention_resolutions=())
 X = np.random.default_rng(0).normal(size=(2, 8, 12, 3)).astype(np.float32)
 T = np.array([3, 999])
-KEYS = image_keys(jax.random.key(0), 2)
 apply_small = jax.jit(SMALL.apply)
 
 
@@ -113,7 +112,7 @@ def test_the_network_starts_with_the_papers_initialisation_and_eps_hat_zero() ->
 
 
 def test_dropout_draws_another_mask_in_every_block(small_params: Tree) -> None:
-    seen: list[jax.Array] = []
+    keys, seen = image_keys(jax.random.key(0), 2), []
 
     def record(keys: jax.Array, x: jax.Array, rate: float) -> jax.Array:
         assert rate == 0.5
@@ -126,7 +125,7 @@ def test_dropout_draws_another_mask_in_every_block(small_params: Tree) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blocks, "dropout", record)
-        masks = {np.asarray(keys).tobytes() for keys in jax.jit(drawn_with)(KEYS)}
+        masks = {np.asarray(own).tobytes() for own in jax.jit(drawn_with)(keys)}
     named = {name for name in small_params["params"] if "block" in name}
     assert len(masks) == len(seen) == len(named)
 
@@ -137,30 +136,34 @@ def test_there_is_no_dropout_without_keys_or_without_a_rate(small_params: Tree) 
             "random_bits["
         )
 
+    keys = image_keys(jax.random.key(0), 2)
     named = {name for name in small_params["params"] if "block" in name}
-    assert draws(SMALL) == draws(SMALL.clone(dropout=0.0), KEYS) == 0
-    assert draws(SMALL, KEYS) == len(named)
+    assert draws(SMALL) == draws(SMALL.clone(dropout=0.0), keys) == 0
+    assert draws(SMALL, keys) == len(named)
 
 
 def test_images_one_by_one_are_the_batch(small_params: Tree) -> None:
-    both = np.asarray(apply_small(small_params, X, T, KEYS))
+    keys, other = (image_keys(jax.random.key(seed), 2) for seed in (0, 1))
+    both = np.asarray(apply_small(small_params, X, T, keys))
     for i in range(2):
         one = slice(i, i + 1)
-        alone = apply_small(small_params, X[one], T[one], KEYS[one])
+        alone = apply_small(small_params, X[one], T[one], keys[one])
         np.testing.assert_allclose(both[one], alone, atol=1e-5)
-    assert np.abs(apply_small(small_params, X, T, KEYS[::-1]) - both).max() > 0.1
+    assert np.abs(apply_small(small_params, X, T, other) - both).max() > 0.1
 
 
 def test_computing_blocks_again_changes_neither_names_nor_gradients(
     small_params: Tree,
 ) -> None:
+    keys = image_keys(jax.random.key(0), 2)
+
     def gradient(model: UNet) -> Tree:
         """By the first layer's kernel, which every block is on the way back to."""
 
         def loss(kernel: np.ndarray) -> jax.Array:
             first = small_params["params"]["conv_in"] | {"kernel": kernel}
             params = {"params": small_params["params"] | {"conv_in": first}}
-            return jnp.square(model.apply(params, X, T, KEYS)).mean()
+            return jnp.square(model.apply(params, X, T, keys)).mean()
 
         return jax.jit(jax.grad(loss))(small_params["params"]["conv_in"]["kernel"])
 
