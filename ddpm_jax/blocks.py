@@ -36,11 +36,12 @@ AttentionKind = Literal["xla", "cudnn"]
 """Who computes softmax(q k^T) v: the compiler, or NVIDIA's fused kernel."""
 
 
-def time_embedding(t: jax.Array, dim: int) -> jax.Array:
+def time_embedding(t: jax.Array, dim: int, freq_shift: int = 1) -> jax.Array:
     """Embeds steps t [B], int or float, as sines and then cosines [B, dim], float32.
 
-    The wavelengths run from 2 pi to 2 pi * 10000, both ends included (hence half - 1).
-    Raises ValueError unless dim is even and at least 4.
+    The wavelengths run from 2 pi to 2 pi * 10000, both ends included (hence half - 1),
+    or with a freq_shift of 0 the last end not. Raises ValueError unless dim is even and
+    at least 4.
 
     Example:
         >>> time_embedding(jnp.array([0]), 4).tolist()
@@ -49,8 +50,8 @@ def time_embedding(t: jax.Array, dim: int) -> jax.Array:
     if dim < 4 or dim % 2:
         raise ValueError(f"dimension {dim} is not even and at least 4: use such a ch")
     half = dim // 2
-    frequencies = np.power(10000.0, -np.arange(half) / (half - 1)).astype(np.float32)
-    angles = t.astype(jnp.float32)[:, None] * frequencies[None, :]
+    frequencies = np.power(10000.0, -np.arange(half) / (half - freq_shift))
+    angles = t.astype(jnp.float32)[:, None] * frequencies.astype(np.float32)[None, :]
     return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=1)
 
 
@@ -102,13 +103,14 @@ class ResBlock(nn.Module):
     dropout: float = 0.1
     num_groups: int = 32
     dtype: DTypeLike = jnp.float32
+    epsilon: float = 1e-6
 
     @nn.compact
     def __call__(
         self, x: jax.Array, temb: jax.Array, dropout_keys: jax.Array | None = None
     ) -> jax.Array:
         """Adds the block's output to x, with dropout where keys [B] are given."""
-        norm = partial(GroupNorm, self.num_groups, dtype=self.dtype)
+        norm = partial(GroupNorm, self.num_groups, self.epsilon, self.dtype)
         conv = partial(nn.Conv, self.features, (3, 3), dtype=self.dtype)
         dense = partial(nn.Dense, self.features, kernel_init=INIT)
         h = conv(kernel_init=INIT, name="conv1")(nn.swish(norm(name="norm1")(x)))
@@ -124,20 +126,30 @@ class ResBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention of one head over all H * W positions of x [B, H, W, C]."""
+    """Self-attention over all H * W positions of x [B, H, W, C], in C / head_dim heads.
+
+    A head_dim of None means one head, as in Ho et al. (2020).
+    """
 
     num_groups: int = 32
     dtype: DTypeLike = jnp.float32
     kind: AttentionKind = "xla"
+    head_dim: int | None = None
+    epsilon: float = 1e-6
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Adds to x the projection of softmax(q k^T / sqrt(C)) v."""
+        """Adds to x the projection of softmax(q k^T / sqrt(head_dim)) v, all heads."""
         batch, height, width, channels = x.shape
+        head_dim = self.head_dim or channels
         dense = partial(nn.Dense, channels, dtype=self.dtype)
-        h = GroupNorm(self.num_groups, dtype=self.dtype, name="norm")(x)
+        h = GroupNorm(self.num_groups, self.epsilon, self.dtype, name="norm")(x)
+        heads = (batch, height * width, channels // head_dim, head_dim)
         h = h.reshape(batch, height * width, 1, channels)
-        q, k, v = (dense(kernel_init=INIT, name=name)(h) for name in ("q", "k", "v"))
+        q, k, v = (
+            dense(kernel_init=INIT, name=name)(h).reshape(heads)
+            for name in ("q", "k", "v")
+        )
         h = jax.nn.dot_product_attention(q, k, v, implementation=self.kind)
         h = h.reshape(x.shape)
         return x + dense(kernel_init=ZERO_INIT, name="proj_out")(h)
@@ -147,12 +159,16 @@ class Downsample(nn.Module):
     """Halves H and W of x [B, H, W, C]: a convolution of stride 2."""
 
     dtype: DTypeLike = jnp.float32
+    padding: tuple[int, int] = (0, 1)
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Pads at the bottom and the right only, as TF's SAME does for even sizes."""
+        """Pads at the bottom and the right only, as TF's SAME does for even sizes.
+
+        A padding of (1, 1), as PyTorch's, pads on all sides.
+        """
         conv = partial(nn.Conv, x.shape[-1], (3, 3), strides=2, dtype=self.dtype)
-        return conv(padding=((0, 1), (0, 1)), kernel_init=INIT, name="conv")(x)
+        return conv(padding=(self.padding,) * 2, kernel_init=INIT, name="conv")(x)
 
 
 class Upsample(nn.Module):

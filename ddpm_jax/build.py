@@ -29,6 +29,7 @@ from ddpm_jax.timesteps import Drawn
 from ddpm_jax.timesteps import History
 from ddpm_jax.timesteps import empty_history
 from ddpm_jax.unet import UNet
+from ddpm_jax.unet import check_heads
 from ddpm_jax.unet import check_shape
 
 
@@ -141,14 +142,25 @@ def make_model(config: Model, shape: tuple[int, int, int], learned: bool) -> UNe
         ch_mult=config.ch_mult,
         num_groups=config.num_groups,
     )
+    check_heads(
+        height,
+        ch=config.ch,
+        ch_mult=config.ch_mult,
+        attention_resolutions=config.attention_resolutions,
+        attention_head_dim=config.attention_head_dim,
+    )
     return UNet(
         out_channels=2 * channels if learned else channels,
         ch=config.ch,
         ch_mult=config.ch_mult,
         num_res_blocks=config.num_res_blocks,
         attention_resolutions=config.attention_resolutions,
+        attention_head_dim=config.attention_head_dim,
         dropout=config.dropout,
         num_groups=config.num_groups,
+        norm_epsilon=config.norm_epsilon,
+        downsample_padding=config.downsample_padding,
+        freq_shift=config.freq_shift,
         dtype=jnp.dtype(config.dtype),
         # A model trained with cuDNN's attention can be drawn from without a GPU.
         attention=config.attention if jax.default_backend() == "gpu" else "xla",

@@ -90,10 +90,18 @@ class Model:
     """Residual blocks per level on the way down; one more on the way up."""
     attention_resolutions: tuple[Count, ...] = (16,)
     """Heights of the levels whose blocks are followed by self-attention."""
+    attention_head_dim: Count | None = None
+    """Channels of an attention head; None: one head, as in the paper."""
     dropout: Fraction = 0.1
     """Share of activations dropped in each residual block."""
     num_groups: Count = 32
     """Groups of the group normalisation."""
+    norm_epsilon: Positive = 1e-6
+    """Added to the variance there."""
+    downsample_padding: tuple[Literal[0, 1], Literal[1]] = (0, 1)
+    """Pixels before and after an image whose size is halved; PyTorch's are (1, 1)."""
+    freq_shift: Literal[0, 1] = 1
+    """1: the frequencies of the time embedding end at 1/10000; 0: one step before."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the convolutions; parameters and statistics are float32 always."""
     attention: Literal["xla", "cudnn"] = "xla"

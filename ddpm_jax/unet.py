@@ -66,6 +66,36 @@ def check_shape(
             )
 
 
+def check_heads(
+    height: int,
+    *,
+    ch: int,
+    ch_mult: tuple[int, ...],
+    attention_resolutions: tuple[int, ...],
+    attention_head_dim: int | None,
+) -> None:
+    """Raises ValueError unless the channels of each level that attends make up heads.
+
+    The last level always does, between the two ways.
+
+    Example:
+        >>> check_heads(32, ch=128, ch_mult=(1, 2), attention_resolutions=(),
+        ...             attention_head_dim=100)
+        Traceback (most recent call last):
+        ValueError: attention_head_dim 100 does not divide 256, the channels of a ...
+    """
+    if attention_head_dim is None:
+        return
+    for level, mult in enumerate(ch_mult):
+        attends = height // 2**level in attention_resolutions
+        last = level == len(ch_mult) - 1
+        if (attends or last) and ch * mult % attention_head_dim:
+            raise ValueError(
+                f"attention_head_dim {attention_head_dim} does not divide {ch * mult}, "
+                "the channels of a level that attends"
+            )
+
+
 class UNet(nn.Module):
     """The network of Ho et al. (2020); the defaults are CIFAR-10's, 35.7M parameters.
 
@@ -83,8 +113,15 @@ class UNet(nn.Module):
     attention_resolutions: tuple[int, ...] = (16,)  # heights of the levels that attend
     dropout: float = 0.1
     num_groups: int = 32
+    norm_epsilon: float = 1e-6
+    downsample_padding: tuple[int, int] = (
+        0,
+        1,
+    )  # before and after, of height and width
+    freq_shift: int = 1  # of the time embedding
     dtype: DTypeLike = jnp.float32  # compute type; parameters and output are float32
     attention: AttentionKind = "xla"
+    attention_head_dim: int | None = None  # channels of a head; None: there is one head
     remat: bool = False  # going backwards, compute each block again, to save memory
     num_classes: int | None = None  # classes that it is told of; None: it takes none
 
@@ -109,8 +146,15 @@ class UNet(nn.Module):
         check_shape(
             *x.shape[1:3], ch=self.ch, ch_mult=self.ch_mult, num_groups=self.num_groups
         )
+        check_heads(
+            x.shape[1],
+            ch=self.ch,
+            ch_mult=self.ch_mult,
+            attention_resolutions=self.attention_resolutions,
+            attention_head_dim=self.attention_head_dim,
+        )
         embed = partial(nn.Dense, 4 * self.ch, kernel_init=INIT)
-        temb = embed(name="temb_dense0")(time_embedding(t, self.ch))
+        temb = embed(name="temb_dense0")(time_embedding(t, self.ch, self.freq_shift))
         temb = embed(name="temb_dense1")(nn.swish(temb))
         if self.num_classes is not None:
             temb += self._class_embedding(self.num_classes, labels, t.shape)
@@ -124,7 +168,7 @@ class UNet(nn.Module):
         h = self._attend(h, "mid_attn_1")
         h = block(h, self.ch_mult[-1], "mid_block_2")
         h = self._up(h, skips, block)
-        h = nn.swish(GroupNorm(self.num_groups, name="norm_out")(h))
+        h = nn.swish(GroupNorm(self.num_groups, self.norm_epsilon, name="norm_out")(h))
         head = partial(nn.Conv, self.out_channels, (3, 3), kernel_init=ZERO_INIT)
         return head(name="conv_out")(h)
 
@@ -142,7 +186,11 @@ class UNet(nn.Module):
         for level, mult in enumerate(self.ch_mult):
             if level > 0:
                 name = f"down_{level - 1}_downsample"
-                skips.append(Downsample(self.dtype, name=name)(skips[-1]))
+                skips.append(
+                    Downsample(self.dtype, self.downsample_padding, name=name)(
+                        skips[-1]
+                    )
+                )
             for i in range(self.num_res_blocks):
                 h = block(skips[-1], mult, f"down_{level}_block_{i}")
                 if h.shape[1] in self.attention_resolutions:
@@ -176,8 +224,11 @@ class UNet(nn.Module):
             dropout_keys = per_image.fold_in(dropout_keys, zlib.crc32(name.encode()))
         layer = nn.remat(ResBlock) if self.remat else ResBlock
         sizes = self.ch * mult, self.dropout, self.num_groups
-        return layer(*sizes, self.dtype, name=name)(h, temb, dropout_keys)
+        return layer(*sizes, self.dtype, self.norm_epsilon, name=name)(
+            h, temb, dropout_keys
+        )
 
     def _attend(self, h: jax.Array, name: str) -> jax.Array:
         layer = nn.remat(Attention) if self.remat else Attention
-        return layer(self.num_groups, self.dtype, self.attention, name=name)(h)
+        sizes = self.num_groups, self.dtype, self.attention, self.attention_head_dim
+        return layer(*sizes, self.norm_epsilon, name=name)(h)

@@ -96,12 +96,13 @@ def _check_dispatch(train: Train, log: Log) -> None:
 
 
 def _check_attention(model: Model) -> None:
-    width = model.ch * max(model.ch_mult)
+    part = "level" if model.attention_head_dim is None else "head"
+    width = model.attention_head_dim or model.ch * max(model.ch_mult)
     if model.attention == "cudnn" and (model.dtype != "bfloat16" or width > 256):
         raise ValueError(
             f"model.attention is 'cudnn', model.dtype {model.dtype!r} and the widest "
-            f"level has {width} channels; cuDNN's attention takes bfloat16 and at most "
-            "256, so use 'xla', or change model.dtype or model.ch"
+            f"{part} has {width} channels; cuDNN's attention takes bfloat16 and at "
+            "most 256, so use 'xla', or change model.dtype or model.ch"
         )
 
 
