@@ -85,6 +85,18 @@ def trailing_times(table: np.ndarray, num_steps: int) -> np.ndarray:
     return table.size * (1 - np.arange(num_steps) / num_steps) - 1
 
 
+def leading_times(table: np.ndarray, num_steps: int) -> np.ndarray:
+    """Times [S] that are the first of S parts of T // S steps: DDIM's own, and 0 last.
+
+    The largest stays below T-1, so a chain starts from less noise than it is given.
+
+    Example:
+      >>> leading_times(np.zeros(1000), 4)
+      array([750., 500., 250.,   0.])
+    """
+    return table.size // num_steps * np.arange(num_steps - 1.0, -1, -1)
+
+
 def log_snr_times(table: np.ndarray, num_steps: int) -> np.ndarray:
     """Times [S] at which lambda rises evenly: Lu et al. (2022).
 
@@ -113,6 +125,7 @@ SPACINGS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
     "uniform": uniform_times,
     "quadratic": quadratic_times,
     "trailing": trailing_times,
+    "leading": leading_times,
     "log_snr": log_snr_times,
     "karras": karras_times,
 }

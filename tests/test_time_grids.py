@@ -7,6 +7,7 @@ import oracles
 import pytest
 
 from ddpm_jax.schedules import SCHEDULES
+from ddpm_jax.schedules import Schedule
 from ddpm_jax.schedules import linear_beta_schedule
 from ddpm_jax.schedules import make_schedule
 from ddpm_jax.spacings import SPACINGS
@@ -19,6 +20,12 @@ SHORT = make_schedule(linear_beta_schedule(20, 1e-3, 0.4))
 JSD = make_schedule(SCHEDULES["jsd"](20, 1e-4, 0.02))
 
 
+def first(spacing: str, schedule: Schedule, num_steps: int) -> int:
+    """T-1, but for the spacing that leaves out the last of its S parts."""
+    last, part = schedule.num_timesteps - 1, schedule.num_timesteps // num_steps
+    return part * (num_steps - 1) if spacing == "leading" else last
+
+
 @pytest.mark.parametrize("spacing", SPACINGS)
 def test_a_grid_falls_from_T_minus_1_to_x_0_in_as_many_steps_as_asked(
     spacing: str,
@@ -29,7 +36,7 @@ def test_a_grid_falls_from_T_minus_1_to_x_0_in_as_many_steps_as_asked(
             grid = make_time_grid(schedule, num_steps, spacing, whole=whole)
             assert grid.num_steps == num_steps
             assert (np.diff(grid.times) < 0).all()
-            assert grid.times[0] == pytest.approx(schedule.num_timesteps - 1)
+            assert grid.times[0] == pytest.approx(first(spacing, schedule, num_steps))
             assert grid.times[-2] >= -1e-9
             assert grid.times[-1] == -1
             assert grid.whole == whole
@@ -49,6 +56,7 @@ def test_each_spacing_is_even_in_what_it_is_even_in() -> None:
         "uniform": times["uniform"],
         "quadratic": np.sqrt(times["quadratic"]),
         "trailing": np.append(times["trailing"], -1),
+        "leading": times["leading"],
         "log_snr": np.log(snr["log_snr"]),
         "karras": snr["karras"] ** (-1 / 14),
     }
