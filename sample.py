@@ -3,9 +3,13 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from typing import Literal
 
 from ddpm_jax import command
+
+if TYPE_CHECKING:
+    from ddpm_jax.chains import Chain
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,8 @@ class Sample:
 
     workdir: Path | None = None
     """The folder of the run, or a .safetensors file of its weights."""
+    pretrained: str | None = None
+    """A model of another project instead: a path, or owner/name on Hugging Face."""
     num: int = 64
     """How many images."""
     start: int = 0
@@ -33,10 +39,10 @@ class Sample:
     """ddpm is the paper's chain; the others need 10 to 50 steps."""
     steps: int | None = None
     """Steps of the chain; all that the model was trained on if not given."""
-    spacing: Literal["uniform", "quadratic", "trailing", "log_snr", "karras"] = (
-        "uniform"
-    )
-    """Where the steps of a short chain lie."""
+    spacing: Literal[
+        "uniform", "quadratic", "trailing", "leading", "log_snr", "karras", None
+    ] = None
+    """Where the steps of a short chain lie; the model's own, or uniform."""
     eta: float = 0.0
     """Noise of ddim, from 0, none, to 1, as much as the ancestral chain's."""
     label: tuple[int, ...] = ()
@@ -59,6 +65,16 @@ class Sample:
     """Draw the forward process of this picture instead; needs no workdir."""
 
 
+def chain_of(options: Sample, spacing: str) -> "Chain":
+    """The chain of the options; a shorter one lies as the model's own would."""
+    from ddpm_jax import chains
+
+    given = {name: getattr(options, name) for name in chains.Chain._fields}
+    if options.spacing is None:
+        given["spacing"] = spacing if options.steps else "uniform"
+    return chains.Chain(**given)
+
+
 def main(arguments: list[str]) -> int:
     """Parses, draws, and prints where the pictures are."""
     options = command.parse(Sample, arguments)
@@ -72,6 +88,8 @@ def main(arguments: list[str]) -> int:
     if options.out.exists() and not options.out.is_dir():
         raise ValueError(f"--out {options.out} is a file; give a folder")
     if options.forward is not None:
+        if options.pretrained is not None:
+            raise ValueError("--forward takes the schedule of a --workdir alone")
         written = [
             drawing.write_forward(
                 options.out,
@@ -81,13 +99,11 @@ def main(arguments: list[str]) -> int:
                 count=options.frames,
             )
         ]
-    elif options.workdir is None:
-        raise ValueError("give --workdir, the folder of a run, such as runs/digits")
     else:
-        trained = sampling.load_trained(
-            options.workdir, step=options.step, ema=options.ema
+        trained = sampling.load_model(
+            options.workdir, options.pretrained, step=options.step, ema=options.ema
         )
-        chain = chains.Chain(*(getattr(options, x) for x in chains.Chain._fields))
+        chain = chain_of(options, trained.spacing)
         if options.progressive and not chain.takes_all_steps():
             raise ValueError(
                 "--progressive shows the paper's chain; leave out --sampler"

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import sys
 import uuid
 from collections.abc import Iterator
@@ -34,6 +35,36 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         os.replace(draft, path)
     except BaseException:
         draft.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A draft that becomes a folder when, and only when, all went well.
+
+    ValueError if the folder is a file, or holds any.
+
+    Example:
+      >>> import tempfile
+      >>> folder = Path(tempfile.mkdtemp()) / "new"
+      >>> with new_folder(folder) as draft:
+      ...     _ = (draft / "a.txt").write_text("whole")
+      >>> (folder / "a.txt").read_text(), len(list(folder.parent.iterdir()))
+      ('whole', 1)
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(
+            f"{folder} is there already; give a folder that is new or empty"
+        )
+    draft = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.partial")
+    draft.mkdir(parents=True)
+    try:
+        yield draft
+        if folder.exists():
+            folder.rmdir()
+        os.replace(draft, folder)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
         raise
 
 

@@ -19,6 +19,9 @@ from ddpm_jax.chains import sample_frames
 from ddpm_jax.chains import sample_images
 from ddpm_jax.checkpoint import restore_weights
 from ddpm_jax.config import Config
+from ddpm_jax.interop.hub import fetch
+from ddpm_jax.pretrained import is_pretrained
+from ddpm_jax.pretrained import read_pretrained
 from ddpm_jax.samplers.ddpm import Frames
 from ddpm_jax.transfer import misfit
 from ddpm_jax.validation import from_dict
@@ -34,20 +37,36 @@ class Trained(NamedTuple):
     params: optax.Params
     step: int
     ema: bool
+    origin: str | None = None  # what it is if no run here trained it
+    spacing: str = "uniform"  # of the steps of a short chain, as its authors draw
 
 
 def load_trained(
     workdir: str | Path, *, step: int | None = None, ema: bool = True
 ) -> Trained:
-    """Reads the model of a workdir, or of a .safetensors file of EMA weights.
+    """Reads the model of a workdir, a .safetensors file of EMA weights, or another's.
 
     Of a workdir it is the newest checkpoint, or that of step; ema chooses the running
-    average of the parameters, which the paper samples from.
+    average of the parameters, which the paper samples from. Of other projects it is
+    what `pretrained.read_pretrained` reads.
 
     Raises:
       FileNotFoundError: if there is no such checkpoint; names those there are.
       ValueError: if the checkpoint is damaged.
     """
+    if is_pretrained(Path(workdir)):
+        if step is not None:
+            raise ValueError(f"{workdir} is no run; there is no other step to take")
+        model = read_pretrained(Path(workdir), ema=ema)
+        return Trained(
+            model.config,
+            build(model.config),
+            model.params,
+            step=0,
+            ema=ema,
+            origin=model.origin,
+            spacing=model.spacing,
+        )
     if Path(workdir).suffix == SUFFIX:
         if step is not None or not ema:
             raise ValueError(
@@ -67,6 +86,36 @@ def load_trained(
     return Trained(config, parts, params, found, ema)
 
 
+def load_pretrained(name: str, *, step: int | None = None, ema: bool = True) -> Trained:
+    """Reads a model by its path, as `load_trained`, or by its id on Hugging Face's hub.
+
+    An id is owner/name, or owner/name@revision.
+
+    Raises:
+      FileNotFoundError, ModuleNotFoundError, ValueError: as load_trained and hub.fetch.
+    """
+    return load_trained(fetch(name), step=step, ema=ema)
+
+
+def load_model(
+    workdir: Path | None, pretrained: str | None, *, step: int | None, ema: bool
+) -> Trained:
+    """Reads what a script was given: a --workdir, or a model of --pretrained.
+
+    Raises:
+      FileNotFoundError, ModuleNotFoundError, ValueError: as load_pretrained.
+    """
+    if workdir is not None and pretrained is not None:
+        raise ValueError("give either --workdir or --pretrained, and not both")
+    if pretrained is not None:
+        return load_pretrained(pretrained, step=step, ema=ema)
+    if workdir is None:
+        raise ValueError(
+            "give --workdir, the folder of a run, such as runs/digits, or --pretrained"
+        )
+    return load_trained(workdir, step=step, ema=ema)
+
+
 def check_weights(parts: Parts, params: optax.Params, workdir: str | Path) -> None:
     """Raises ValueError, naming a tensor, unless the weights are the network's."""
     wanted = jax.eval_shape(partial(init_params, parts), jax.random.key(0))
@@ -83,6 +132,8 @@ def describe(trained: Trained) -> str:
 
     An average still holds decay ** step of the parameters that it began as.
     """
+    if trained.origin is not None:
+        return f"weights: {trained.origin}"
     if not trained.ema:
         return f"weights: parameters of step {trained.step}, not averaged"
     train = trained.config.train

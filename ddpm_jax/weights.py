@@ -51,12 +51,13 @@ def save_weights(
     return path
 
 
-def load_weights(path: str | os.PathLike[str]) -> tuple[Any, int, dict[str, Any]]:
-    """Reads what `save_weights` wrote: float32 NumPy arrays, the step and the config.
+def read_tensors(
+    path: str | os.PathLike[str],
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The tensors of a safetensors file in their own types, and its metadata.
 
     Raises:
-      FileNotFoundError, ValueError: one sentence, if the file is not there, is damaged
-        or holds no config of this project.
+      FileNotFoundError, ValueError: one sentence, if the file is not there or damaged.
     """
     from safetensors import SafetensorError
     from safetensors import safe_open
@@ -64,11 +65,23 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[Any, int, dict[str, Any]
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no file {path}")
     try:
+        # Not "numpy", which does not know bfloat16.
         with safe_open(path, framework="flax") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            names = file.keys()
+            tensors = {name: np.asarray(file.get_tensor(name)) for name in names}
+            return tensors, file.metadata() or {}
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged or no safetensors file: {error}") from None
+
+
+def load_weights(path: str | os.PathLike[str]) -> tuple[Any, int, dict[str, Any]]:
+    """Reads what `save_weights` wrote: float32 NumPy arrays, the step and the config.
+
+    Raises:
+      FileNotFoundError, ValueError: one sentence, if the file is not there, is damaged
+        or holds no config of this project.
+    """
+    tensors, metadata = read_tensors(path)
     if not {"step", "config"} <= set(metadata):
         raise ValueError(
             f"{path} has no config inside; give a file that this project wrote"

@@ -122,7 +122,7 @@ def test_every_sampler_takes_what_a_config_describes(
 def test_the_choices_of_sample_are_those_there_are() -> None:
     hints = get_type_hints(script("sample").Sample)
     assert get_args(hints["sampler"]) == tuple(SAMPLERS)
-    assert get_args(hints["spacing"]) == tuple(SPACINGS)
+    assert get_args(hints["spacing"]) == (*SPACINGS, None)
 
 
 @pytest.mark.parametrize(

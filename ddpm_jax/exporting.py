@@ -1,0 +1,104 @@
+"""A trained model in the forms that other programs read."""
+
+import dataclasses
+import importlib.util
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export
+
+from ddpm_jax.chains import Chain
+from ddpm_jax.chains import check_chain
+from ddpm_jax.chains import sample_images
+from ddpm_jax.files import new_folder
+from ddpm_jax.interop.diffusers import write_folder
+from ddpm_jax.sampling import Trained
+from ddpm_jax.weights import save_weights
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+INSTALL = 'pip install "ddpm_jax[export]"'
+SAMPLER = "sampler.jax_export"
+WEIGHTS = "weights.safetensors"
+
+
+def export_diffusers(trained: Trained, out: Path) -> list[Path]:
+    """Writes a folder for diffusers' DDPMPipeline.
+
+    Raises:
+      ValueError: if diffusers has no such model, or out is not empty.
+    """
+    tensors = {
+        name.removeprefix("params/"): array for name, array in flat(trained).items()
+    }
+    write_folder(out, dataclasses.asdict(trained.config), tensors)
+    return [out]
+
+
+def export_safetensors(trained: Trained, out: Path) -> list[Path]:
+    """Writes the weights in one file with the config inside: for this project's use."""
+    if out.is_dir():
+        raise ValueError(f"{out} is a folder; give a file, such as ema.safetensors")
+    config = dataclasses.asdict(trained.config)
+    return [save_weights(out, trained.params, step=trained.step, config=config)]
+
+
+def export_sampler(trained: Trained, out: Path, chain: Chain) -> list[Path]:
+    """Writes the chain as StableHLO, and the weights beside it, into a new folder.
+
+    The program is (weights, seed, numbers [b]) -> uint8 images [b, H, W, C] for any b,
+    where the weights are what the file of weights holds. It needs JAX, and nothing of
+    this project; it draws the images that sample.py does.
+
+    Raises:
+      ValueError: if the model does not allow the chain, or out is not empty.
+      ModuleNotFoundError: if flatbuffers, which jax.export needs, is not installed.
+    """
+    if importlib.util.find_spec("flatbuffers") is None:
+        raise ModuleNotFoundError(
+            f"a program is stored with one more package: {INSTALL}"
+        )
+    check_chain(trained.parts, chain)
+    tensors = flat(trained)
+    (batch,) = export.symbolic_shape("batch")
+    abstract = (
+        {
+            name: jax.ShapeDtypeStruct(x.shape, jnp.float32)
+            for name, x in tensors.items()
+        },
+        jax.ShapeDtypeStruct((), jnp.uint32),
+        jax.ShapeDtypeStruct((batch,), jnp.uint32),
+    )
+    draw = jax.jit(partial(draw_numbered, trained=trained, chain=chain))
+    program = export.export(draw, platforms=PLATFORMS)(*abstract)
+    with new_folder(out) as draft:
+        (draft / SAMPLER).write_bytes(program.serialize())
+        config = dataclasses.asdict(trained.config)
+        save_weights(draft / WEIGHTS, trained.params, step=trained.step, config=config)
+    return [out / SAMPLER, out / WEIGHTS]
+
+
+def draw_numbered(
+    tensors: dict[str, jax.Array],
+    seed: jax.Array,
+    numbers: jax.Array,
+    *,
+    trained: Trained,
+    chain: Chain,
+) -> jax.Array:
+    """The images of a seed that numbers [b] name: uint8 [b, H, W, C]."""
+    treedef = jax.tree.structure(trained.params)
+    names = flat(trained)
+    params = jax.tree.unflatten(treedef, [tensors[name] for name in names])
+    shared = params, jax.random.key(seed)
+    return sample_images(shared, numbers, parts=trained.parts, chain=chain)
+
+
+def flat(trained: Trained) -> dict[str, Any]:
+    """The weights by their names in a file, such as "params/conv_in/bias"."""
+    name = partial(jax.tree_util.keystr, simple=True, separator="/")
+    leaves = jax.tree.leaves_with_path(trained.params)
+    return {name(path): np.asarray(leaf) for path, leaf in leaves}

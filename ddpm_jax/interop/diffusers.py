@@ -1,0 +1,249 @@
+"""Folders of diffusers' DDPMPipeline and DDIMPipeline: read, and written.
+
+    model_index.json                               the parts, and their classes
+    unet/config.json                               or config.json
+    unet/diffusion_pytorch_model.safetensors       or at the root, or several files
+    scheduler/scheduler_config.json                or at the root
+
+The first repositories had all files at the root, and so can any folder that is read.
+"""
+
+import json
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from typing import NamedTuple
+
+import numpy as np
+
+from ddpm_jax.files import new_folder
+from ddpm_jax.interop.names import OLD_DIFFUSERS
+from ddpm_jax.interop.names import diffusers_name
+from ddpm_jax.interop.names import rewrite
+from ddpm_jax.interop.scheduler_config import from_scheduler_config
+from ddpm_jax.interop.scheduler_config import spacing_of
+from ddpm_jax.interop.scheduler_config import to_scheduler_config
+from ddpm_jax.interop.tensors import to_diffusers
+from ddpm_jax.interop.torch_file import read_torch_file
+from ddpm_jax.interop.unet_config import DEFAULTS
+from ddpm_jax.interop.unet_config import Fields
+from ddpm_jax.interop.unet_config import from_unet_config
+from ddpm_jax.interop.unet_config import to_unet_config
+from ddpm_jax.schedules import SCHEDULES
+from ddpm_jax.weights import read_tensors
+
+INDEX = "model_index.json"
+UNET = "config.json"
+SCHEDULER = "scheduler_config.json"
+WEIGHTS = "diffusion_pytorch_model"
+CLASSES = "class_embedding.weight"
+VERSION = "0.42.1"  # of the diffusers whose keys are written
+PARTS = {
+    "scheduler": ("DDPMScheduler", SCHEDULER),
+    "unet": ("UNet2DModel", UNET),
+}
+"""The parts of a pipeline: their class, and the file of their config."""
+
+FIRST_LAYER = "time_embedding.linear_1.weight"
+
+READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
+    ".safetensors": lambda path: read_tensors(path)[0],
+    ".bin": read_torch_file,
+}
+"""How files of weights are read, the first that there is first."""
+
+
+class Folder(NamedTuple):
+    """What a folder of diffusers holds, in our words but for the names of tensors."""
+
+    config: dict[str, Fields]  # sections of a Config
+    tensors: dict[str, np.ndarray]
+    spacing: str  # of the steps of a short chain
+
+
+def is_diffusers(folder: Path) -> bool:
+    """Whether a folder looks like one of diffusers, and not like that of a run here."""
+    if (folder / INDEX).is_file() or (folder / "unet" / UNET).is_file():
+        return True
+    return (folder / UNET).is_file() and (folder / SCHEDULER).is_file()
+
+
+def read_folder(folder: Path) -> Folder:
+    """Reads a folder of diffusers.
+
+    Raises:
+      FileNotFoundError, ValueError: one sentence that names the file, and the key or
+        the tensor, if something is missing, damaged or not this network's.
+    """
+    check_parts(folder)
+    place = folder / "unet" if (folder / "unet").is_dir() else folder
+    unet = read_json(place / UNET)
+    if unet.get("_class_name", "UNet2DModel") != "UNet2DModel":
+        raise ValueError(
+            f"_class_name is {unet['_class_name']!r} in {place / UNET}; this project "
+            "needs 'UNet2DModel'"
+        )
+    path = folder / "scheduler" / SCHEDULER
+    path = path if path.is_file() else folder / SCHEDULER
+    scheduler = read_json(path)
+    config = {
+        **from_scheduler_config(scheduler, path),
+        **from_unet_config(unet, place / UNET),
+    }
+    check_outputs(config, unet, place / UNET)
+    tensors = {
+        rewrite(name, OLD_DIFFUSERS): tensor
+        for name, tensor in read_weights(place).items()
+    }
+    if unet.get("flip_sin_to_cos", DEFAULTS["flip_sin_to_cos"]):
+        turn_embedding(tensors)
+    if config["train"]["label_dropout"] == 0:
+        add_null_row(tensors)
+    return Folder(config, tensors, spacing_of(scheduler))
+
+
+def write_folder(
+    folder: Path, config: dict[str, Fields], params: Mapping[str, np.ndarray]
+) -> None:
+    """Writes a folder that DDPMPipeline.from_pretrained loads.
+
+    config is the sections of a Config, params the tensors by their path below "params".
+    The folder is there whole, or not at all.
+
+    Raises:
+      ValueError: if diffusers has no such model, or the folder is not empty.
+    """
+    from safetensors.numpy import save
+
+    process = config["process"]
+    ends = process["beta_start"], process["beta_end"]
+    betas = SCHEDULES[process["schedule"]](process["num_timesteps"], *ends)
+    scheduler = to_scheduler_config(config, betas)
+    unet = to_unet_config(config, params["conv_out/bias"].shape[0])
+    levels = len(config["model"]["ch_mult"])
+    tensors = {
+        diffusers_name(name, levels): to_diffusers(array, name)
+        for name, array in params.items()
+    }
+    if CLASSES in tensors:
+        tensors[CLASSES] = tensors[CLASSES][: unet["num_class_embeds"]]
+    kinds = {part: ["diffusers", kind] for part, (kind, _) in PARTS.items()}
+    with new_folder(folder) as draft:
+        write_json(draft / INDEX, "DDPMPipeline", kinds)
+        for part, keys in (("scheduler", scheduler), ("unet", unet)):
+            kind, name = PARTS[part]
+            write_json(draft / part / name, kind, keys)
+        weights = draft / "unet" / f"{WEIGHTS}.safetensors"
+        weights.write_bytes(save(tensors, {"format": "pt"}))
+
+
+def write_json(path: Path, kind: str, keys: Fields) -> None:
+    """Writes the keys of a class of diffusers, and makes the folder."""
+    header = {"_class_name": kind, "_diffusers_version": VERSION}
+    text = json.dumps({**header, **keys}, indent=2)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def check_parts(folder: Path) -> None:
+    """Raises ValueError if the pipeline has parts besides a UNet2DModel."""
+    if not (folder / INDEX).is_file():
+        return
+    index = read_json(folder / INDEX)
+    parts = {key: part for key, part in index.items() if not key.startswith("_")}
+    for key, part in parts.items():
+        if key not in ("unet", "scheduler") and part not in (None, [None, None]):
+            raise ValueError(
+                f"{folder} has a {key}, so it is not a model of pixels alone; this "
+                "project reads folders of DDPMPipeline and DDIMPipeline"
+            )
+
+
+def check_outputs(config: dict[str, Fields], unet: Fields, source: object) -> None:
+    """Raises ValueError unless the network answers on C channels, or 2C if it learns
+    the variance.
+    """
+    learned = config["objective"]["variance"] == "learned_range"
+    channels = config["data"]["channels"] * (2 if learned else 1)
+    got = unet.get("out_channels", DEFAULTS["out_channels"])
+    if got != channels:
+        variance = "learned" if learned else "not learned"
+        raise ValueError(
+            f"out_channels is {got!r} in {source}; in_channels is "
+            f"{config['data']['channels']} and the variance is {variance}, so this "
+            f"project needs {channels}"
+        )
+
+
+def read_json(path: Path) -> Fields:
+    """The dict in a JSON file.
+
+    Raises:
+      FileNotFoundError, ValueError: if there is none.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no {path}, which a diffusers folder has")
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} holds no keys, but {value!r:.40}")
+    return value
+
+
+def read_weights(folder: Path) -> dict[str, np.ndarray]:
+    """The tensors of a model that is one file, or several with an index."""
+    for suffix, read in READERS.items():
+        whole = folder / f"{WEIGHTS}{suffix}"
+        if whole.is_file():
+            return dict(checked(read(whole), whole))
+        index = folder / f"{WEIGHTS}{suffix}.index.json"
+        if index.is_file():
+            return read_shards(index, read)
+    there = sorted(path.name for path in folder.glob("*") if path.name != UNET)
+    raise FileNotFoundError(
+        f"there is no {WEIGHTS}.safetensors or .bin in {folder}, but "
+        f"{', '.join(there) or 'nothing'}"
+    )
+
+
+def read_shards(
+    index: Path, read: Callable[[Path], dict[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """The tensors of several files, each in the one that the index names."""
+    places = read_json(index).get("weight_map")
+    if not isinstance(places, dict):
+        raise ValueError(f"{index} has no weight_map")
+    tensors: dict[str, np.ndarray] = {}
+    for name in sorted(set(places.values())):
+        if Path(name).name != name:
+            raise ValueError(f"{index} names {name}, which is not beside it")
+        tensors |= checked(read(index.with_name(name)), index.with_name(name))
+    for name in sorted(places.keys() - tensors):
+        raise ValueError(f"{name} is missing in {places[name]}, where {index} has it")
+    return tensors
+
+
+def checked(found: dict[Any, Any], path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """The tensors of a file that may hold nothing else."""
+    for name, tensor in found.items():
+        if not isinstance(name, str) or not isinstance(tensor, np.ndarray):
+            raise ValueError(f"{name} in {path} is no tensor")
+        yield name, tensor
+
+
+def add_null_row(tensors: dict[str, np.ndarray]) -> None:
+    """Adds the row for images without a label, which the network has never seen."""
+    table = tensors.get(CLASSES)
+    if table is not None and table.ndim == 2:
+        tensors[CLASSES] = np.concatenate([table, np.zeros_like(table[:1])])
+
+
+def turn_embedding(tensors: dict[str, np.ndarray]) -> None:
+    """Makes of a layer that reads cosines, then sines, one that reads them after."""
+    kernel = tensors.get(FIRST_LAYER)
+    if kernel is not None and kernel.ndim == 2:
+        tensors[FIRST_LAYER] = np.roll(kernel, kernel.shape[1] // 2, axis=1)

@@ -1,0 +1,81 @@
+"""Models of the Hugging Face hub: from an id to a folder of its files.
+
+huggingface_hub, which is optional, downloads and keeps them: in $HF_HOME, or else in
+~/.cache/huggingface. Under HF_HUB_OFFLINE=1 only what is there is used.
+"""
+
+import re
+from pathlib import Path
+
+from ddpm_jax.interop.diffusers import INDEX
+from ddpm_jax.interop.diffusers import SCHEDULER
+from ddpm_jax.interop.diffusers import UNET
+from ddpm_jax.interop.diffusers import WEIGHTS
+
+ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+"""owner/name, or owner/name@revision."""
+
+INSTALL = 'pip install "ddpm_jax[hub]"'
+CONFIGS = [INDEX, UNET, SCHEDULER, f"unet/{UNET}", f"scheduler/{SCHEDULER}"]
+
+
+def fetch(name: str) -> Path:
+    """The path of a model, downloaded if the name is no path here but one on the hub.
+
+    Raises:
+      FileNotFoundError: if there is no such path, and none can be meant.
+      ModuleNotFoundError: if huggingface_hub is needed.
+      OSError: if the hub can't be reached, or has no such model for us.
+
+    Example:
+      >>> fetch("runs/no/such/run")
+      Traceback (most recent call last):
+      FileNotFoundError: there is no file or folder runs/no/such/run
+    """
+    if Path(name).exists():
+        return Path(name)
+    if not ID.fullmatch(name):
+        raise FileNotFoundError(f"there is no file or folder {name}")
+    # Many have their weights in both forms; the second is for the others.
+    folder = download(name, [*CONFIGS, *weights("safetensors")])
+    if not any(folder.rglob("*.safetensors")):
+        folder = download(name, [*CONFIGS, *weights("bin")])
+    return folder
+
+
+def weights(suffix: str) -> list[str]:
+    """Patterns of the files of weights: whole, or in shards with an index.
+
+    Example:
+      >>> weights("bin")
+      ['diffusion_pytorch_model*.bin*', 'unet/diffusion_pytorch_model*.bin*']
+    """
+    return [f"{place}{WEIGHTS}*.{suffix}*" for place in ("", "unet/")]
+
+
+def download(name: str, patterns: list[str]) -> Path:
+    """Downloads the files of a model that patterns allow, but for those that are here.
+
+    Raises:
+      ModuleNotFoundError, OSError: as fetch.
+    """
+    try:
+        import huggingface_hub
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            f"there is no file or folder {name}; if it is a model of the Hugging Face "
+            f"hub, that needs one more package: {INSTALL}"
+        ) from None
+    model, _, revision = name.partition("@")
+    try:
+        folder = huggingface_hub.snapshot_download(
+            model, revision=revision or None, allow_patterns=patterns
+        )
+    except (OSError, ValueError) as error:
+        # Their messages are paragraphs, of which the first line says what happened.
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        raise OSError(
+            f"there is no file or folder {name}, and no such model could be had from "
+            f"the Hugging Face hub: {reason}"
+        ) from None
+    return Path(folder)

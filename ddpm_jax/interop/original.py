@@ -1,0 +1,148 @@
+"""Weights of the paper's authors, and of the first port to PyTorch, pesser's.
+
+Neither comes with a config. Names and shapes of the tensors say all but three things,
+which the original code sets: attention is at 16 x 16 pixels, so the level that attends
+tells the size of the images; GroupNorm has 32 groups; and the chains of 32 x 32 have
+the larger variance, those of 256 x 256 the smaller one.
+"""
+
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from typing import NamedTuple
+
+import numpy as np
+
+from ddpm_jax.interop.names import OLD_DIFFUSERS
+from ddpm_jax.interop.names import Naming
+from ddpm_jax.interop.names import pesser_name
+from ddpm_jax.interop.names import rewrite
+from ddpm_jax.interop.names import tensorflow_name
+from ddpm_jax.interop.tf_checkpoint import read_tf_checkpoint
+from ddpm_jax.interop.torch_file import read_torch_file
+
+ATTENDING = 16  # pixels
+EMA = "/ExponentialMovingAverage"
+OPTIMISER = re.compile(r"/Adam(_1)?$")
+
+
+class Original(NamedTuple):
+    """A model without a config, and the sections of the Config that it has."""
+
+    config: dict[str, dict[str, Any]]
+    tensors: dict[str, np.ndarray]
+    naming: Naming
+    torch: bool  # in which order the axes are
+    origin: str
+
+
+def is_original(path: Path) -> bool:
+    """Whether a path is a TensorFlow checkpoint, or an .npz or .ckpt of its kind."""
+    return path.suffix in (".npz", ".ckpt") and path.is_file() or bool(prefix_of(path))
+
+
+def prefix_of(path: Path) -> Path | None:
+    """The path of a TensorFlow checkpoint without .index, if path is one."""
+    if path.suffix == ".index" and path.is_file():
+        return path.with_suffix("")
+    return path if Path(f"{path}.index").is_file() else None
+
+
+def read_original(path: Path, *, ema: bool = True) -> Original:
+    """Reads a TensorFlow checkpoint, an .npz with its names, or pesser's .ckpt.
+
+    ema chooses the averages where a file has both.
+
+    Raises:
+      FileNotFoundError, ValueError: one sentence, if it is damaged or another network.
+    """
+    prefix = prefix_of(path)
+    if prefix is None and path.suffix == ".ckpt":
+        tensors = {
+            rewrite(str(name), OLD_DIFFUSERS): tensor
+            for name, tensor in read_torch_file(path).items()
+        }
+        config = config_of(tensors, pesser_name, source=path)
+        return Original(config, tensors, pesser_name, True, f"{path}, by pesser")
+    found = read_tf_checkpoint(prefix) if prefix else read_npz(path)
+    tensors, averaged = averages(found, path, ema)
+    config = config_of(tensors, tensorflow_name, source=path)
+    which = "the averages" if averaged else "not averaged"
+    origin = f"{path}, of the original code, {which}"
+    return Original(config, tensors, tensorflow_name, False, origin)
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file.
+
+    Raises:
+      ValueError: if it is damaged or holds pickles.
+    """
+    try:
+        # NumPy leaves a file open that it was to open, and can't read.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (ValueError, zipfile.BadZipFile, EOFError, OSError) as error:
+        raise ValueError(f"{path} can't be read as an .npz file: {error}") from None
+
+
+def averages(
+    found: Mapping[str, np.ndarray], path: Path, ema: bool
+) -> tuple[dict[str, np.ndarray], bool]:
+    """The variables of the network, and whether they are the averaged ones.
+
+    Example:
+      >>> averages({"model/a": 1, "model/a/ExponentialMovingAverage": 2,
+      ...           "model/a/Adam": 3, "global_step": 4}, "x", True)
+      ({'model/a': 2}, True)
+    """
+    names = [name for name in found if name.startswith("model/")]
+    averaged = [name for name in names if name.endswith(EMA)]
+    if ema and averaged:
+        return {name.removesuffix(EMA): found[name] for name in averaged}, True
+    rest = [n for n in names if not n.endswith(EMA) and not OPTIMISER.search(n)]
+    if not rest:
+        raise ValueError(
+            f"{path} has no variables that begin with model/, as those of the original "
+            "code do"
+        )
+    return {name: found[name] for name in rest}, False
+
+
+def config_of(
+    tensors: Mapping[str, np.ndarray], naming: Naming, *, source: object
+) -> dict[str, dict[str, Any]]:
+    """The sections of the Config of a network that is known by its tensors.
+
+    Raises:
+      ValueError: if they are not those of the original network.
+    """
+
+    def features(name: str) -> int | None:
+        tensor = tensors.get(naming(name, 0))
+        return None if tensor is None else int(tensor.shape[0])
+
+    ch, outputs = features("conv_in/bias"), features("conv_out/bias")
+    widths = [features(f"down_{i}_block_0/conv1/bias") for i in range(9)]
+    levels = widths.index(None)
+    blocks = [features(f"down_0_block_{i}/conv1/bias") for i in range(9)].index(None)
+    attends = [i for i in range(levels) if features(f"down_{i}_attn_0/q/bias")]
+    if ch is None or outputs is None or not levels or len(attends) != 1:
+        raise ValueError(
+            f"{source} does not hold the original network: it has conv_in, conv_out, "
+            "levels of blocks, and attention in one of them"
+        )
+    size = ATTENDING * 2 ** attends[0]
+    return {
+        "model": {
+            "ch": ch,
+            "ch_mult": [width // ch for width in widths[:levels] if width],
+            "num_res_blocks": blocks,
+            "attention_resolutions": [ATTENDING],
+            "dropout": 0.1 if size == 32 else 0.0,
+        },
+        "objective": {"variance": "fixed_large" if size == 32 else "fixed_small"},
+        "data": {"image_size": [size, size], "channels": outputs},
+    }

@@ -1,0 +1,72 @@
+"""Models by their id on the Hugging Face hub, from a cache that was filled before.
+
+No test reaches the hub: the cache has the form in which huggingface_hub keeps files.
+"""
+
+import sys
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+from ddpm_jax.interop.hub import fetch
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, without a way to the hub."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "hub"
+
+
+def keep(cache: Path, name: str, *files: str, revision: str = "main") -> Path:
+    """Puts files of a model into the cache."""
+    repository = cache / f"models--{name.replace('/', '--')}"
+    snapshot = repository / "snapshots" / COMMIT
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / revision).write_text(COMMIT)
+    for file in files:
+        (snapshot / file).parent.mkdir(parents=True, exist_ok=True)
+        (snapshot / file).write_text("{}")
+    return snapshot
+
+
+def test_a_model_in_the_cache_is_found_without_the_hub(cache: Path) -> None:
+    snapshot = keep(
+        cache, "google/ddpm-cat-256", "config.json", "diffusion_pytorch_model.bin"
+    )
+    assert fetch("google/ddpm-cat-256") == snapshot
+
+
+def test_a_revision_follows_the_name(cache: Path) -> None:
+    snapshot = keep(cache, "a/b", "config.json", revision="v2")
+    assert fetch("a/b@v2") == snapshot
+    with pytest.raises(OSError, match="no file or folder a/b, and no such model"):
+        fetch("a/b")
+
+
+def test_a_path_that_is_there_is_no_id(cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    keep(cache, "a/b", "config.json")
+    assert fetch("a/b") == Path("a/b")
+
+
+def test_what_is_nowhere_is_one_sentence(cache: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no file or folder runs/digits/best$"):
+        fetch("runs/digits/best")
+    with pytest.raises(
+        OSError, match="^[^\n]*runs/digits, and no such[^\n]*hub:[^\n]*$"
+    ):
+        fetch("runs/digits")
+
+
+def test_without_huggingface_hub_the_line_that_installs_it_is_given(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install .ddpm_jax\[hub\]"):
+        fetch("google/ddpm-cat-256")

@@ -1,0 +1,111 @@
+"""Draws whole chains with diffusers and with this project, and compares the images.
+
+Needs torch and diffusers beside the project; run it in an environment of its own:
+
+    python tools/check_interop.py
+
+The numbers of docs/pretrained.md are what it prints: for each network the largest
+difference in what it answers, over the largest answer, and in the images of chains of
+1000 steps and of 50 steps of DDIM, from the same x_T with the same noise. Exported
+models are loaded by DDPMPipeline, with no tensor missing, and draw the same images.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import diffusers
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from make_interop_fixtures import CASES
+from make_interop_fixtures import draw
+from make_interop_fixtures import inputs
+from make_interop_fixtures import make_model
+
+from ddpm_jax.chains import Chain
+from ddpm_jax.chains import chain_of
+from ddpm_jax.exporting import export_diffusers
+from ddpm_jax.sampling import Trained
+from ddpm_jax.sampling import load_pretrained
+
+CHAINS: dict[str, tuple[str, dict[str, object], int]] = {
+    "1000 steps, clipped": ("DDPMScheduler", {"variance_type": "fixed_large"}, 1000),
+    "1000 steps, not clipped": ("DDPMScheduler", {"clip_sample": False}, 1000),
+    "DDIM, 50 steps, clipped": ("DDIMScheduler", {}, 50),
+    "DDIM, 50 steps, not clipped": ("DDIMScheduler", {"clip_sample": False}, 50),
+}
+
+
+def save(model: diffusers.UNet2DModel, scheduler: object, folder: Path) -> Trained:
+    """A model as diffusers saves it, loaded here."""
+    diffusers.DDPMPipeline(model, scheduler).save_pretrained(folder)
+    return load_pretrained(str(folder))
+
+
+def off(ours: jax.Array, theirs: torch.Tensor) -> float:
+    """The largest difference, over the largest number, or over 1 if that is less."""
+    theirs = theirs.permute(0, 2, 3, 1).numpy()
+    return float(np.abs(np.asarray(ours) - theirs).max() / max(np.abs(theirs).max(), 1))
+
+
+def answers(model: diffusers.UNet2DModel, trained: Trained) -> float:
+    """How far apart two networks are."""
+    x, t = inputs(model)
+    labels = None if model.class_embedding is None else torch.tensor([4, 1])
+    with torch.no_grad():
+        theirs = model(x, t, labels).sample
+    images, times = x.permute(0, 2, 3, 1).numpy(), jnp.asarray(t.numpy(), jnp.int32)
+    asked = {} if labels is None else {"labels": jnp.asarray(labels.numpy())}
+    ours = jax.jit(trained.parts.network)(trained.params, images, times, **asked)
+    scale = float(theirs.abs().max())
+    difference = np.asarray(ours) - theirs.permute(0, 2, 3, 1).numpy()
+    return float(np.abs(difference).max()) / scale
+
+
+def images(trained: Trained, steps: int) -> jax.Array:
+    """Two images of key 0."""
+    chain = Chain() if steps == 1000 else Chain("ddim", steps, trained.spacing)
+    sample = jax.jit(chain_of(trained.parts, chain), static_argnames="shape")
+    return sample(trained.params, jax.random.key(0), (2, *trained.parts.shape))
+
+
+def check_exported(trained: Trained, theirs: torch.Tensor, folder: Path) -> float:
+    """How far what DDPMPipeline draws from an exported model is from what it drew."""
+    export_diffusers(trained, folder)
+    pipeline = diffusers.DDPMPipeline.from_pretrained(folder)
+    _, loading = diffusers.UNet2DModel.from_pretrained(
+        folder / "unet", output_loading_info=True
+    )
+    assert not any(loading.values()), loading
+    again = draw(pipeline.unet, pipeline.scheduler)
+    return float((again - theirs).abs().max() / max(float(theirs.abs().max()), 1))
+
+
+def main() -> None:
+    """Prints a table."""
+    for name in sys.argv[1:] or CASES:
+        model = make_model(name)
+        with tempfile.TemporaryDirectory() as folder:
+            trained = save(model, diffusers.DDPMScheduler(), Path(folder))
+        print(f"{name}: answer {answers(model, trained):.1e}", flush=True)
+        if model.class_embedding is not None:
+            continue  # no pipeline of diffusers passes labels on
+        for chain, (kind, arguments, steps) in CHAINS.items():
+            scheduler = getattr(diffusers, kind)(**arguments)
+            theirs = draw(model, scheduler, steps)
+            with tempfile.TemporaryDirectory() as folder:
+                trained = save(model, scheduler, Path(folder) / "in")
+                line = f"{name}: {chain}: {off(images(trained, steps), theirs):.1e}"
+                if kind == "DDPMScheduler":
+                    again = check_exported(trained, theirs, Path(folder) / "out")
+                    line += f", exported {again:.1e}"
+            print(line, flush=True)
+    print(
+        f"torch {torch.__version__}, diffusers {diffusers.__version__}", jax.__version__
+    )
+
+
+if __name__ == "__main__":
+    main()
