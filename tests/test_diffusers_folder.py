@@ -18,20 +18,24 @@ import pytest
 from safetensors.numpy import load_file
 from safetensors.numpy import save_file
 from torch_weights import made_up
+from torch_weights import save_torch
 
 from ddpm_jax.chains import Chain
 from ddpm_jax.chains import chain_of
 from ddpm_jax.config import Config
+from ddpm_jax.config import Model
 from ddpm_jax.config import Objective
 from ddpm_jax.config import Process
 from ddpm_jax.exporting import export_diffusers
 from ddpm_jax.interop.scheduler_config import from_scheduler_config
 from ddpm_jax.interop.scheduler_config import to_scheduler_config
+from ddpm_jax.interop.unet_config import from_unet_config
 from ddpm_jax.pretrained import read_pretrained
 from ddpm_jax.sampling import Trained
 from ddpm_jax.sampling import describe
 from ddpm_jax.sampling import load_trained
 from ddpm_jax.schedules import SCHEDULES
+from ddpm_jax.validation import from_dict
 
 FILES = Path(__file__).parent / "fixtures" / "diffusers"
 NETWORKS = sorted(path.stem for path in FILES.glob("*.npz") if path.stem != "chains")
@@ -132,7 +136,11 @@ def test_both_layouts_old_names_and_other_files_hold_the_same_model(
     two = write(tmp_path / "two", unet, renamed, SCHEDULERS["ddpm"], flat=True)
     three = write(tmp_path / "three", unet, {}, SCHEDULERS["ddpm"])
     shard(three / "unet", tensors)
-    params = [read_pretrained(folder).params for folder in (one, two, three)]
+    four = write(tmp_path / "four", unet, {}, SCHEDULERS["ddpm"])
+    (four / "unet" / WEIGHTS).unlink()
+    save_torch(four / "unet" / "diffusion_pytorch_model.bin", tensors)
+    folders = one, two, three, four
+    params = [read_pretrained(folder).params for folder in folders]
     for other in params[1:]:
         jax.tree.map(np.testing.assert_array_equal, params[0], other)
 
@@ -242,6 +250,49 @@ def test_keys_that_are_absent_have_the_defaults_of_diffusers(folder: Path) -> No
     (folder / "unet" / "config.json").write_text('{"sample_size": 32, "dropout": 1}')
     with pytest.raises(ValueError, match="dropout is 1"):
         read_pretrained(folder)
+
+
+def test_the_config_that_google_published_is_the_papers_network() -> None:
+    published = {
+        "_class_name": "UNet2DModel",
+        "_diffusers_version": "0.0.4",
+        "act_fn": "silu",
+        "attention_head_dim": None,
+        "block_out_channels": [128, 256, 256, 256],
+        "center_input_sample": False,
+        "down_block_types": ["DownBlock2D", "AttnDownBlock2D", *["DownBlock2D"] * 2],
+        "downsample_padding": 0,
+        "flip_sin_to_cos": False,
+        "freq_shift": 1,
+        "in_channels": 3,
+        "layers_per_block": 2,
+        "mid_block_scale_factor": 1,
+        "norm_eps": 1e-6,
+        "norm_num_groups": 32,
+        "out_channels": 3,
+        "sample_size": 32,
+        "time_embedding_type": "positional",
+        "up_block_types": ["UpBlock2D", "UpBlock2D", "AttnUpBlock2D", "UpBlock2D"],
+    }
+    schedule = {
+        "_class_name": "DDPMScheduler",
+        "_diffusers_version": "0.1.1",
+        "num_train_timesteps": 1000,
+        "beta_start": 0.0001,
+        "beta_end": 0.02,
+        "beta_schedule": "linear",
+        "trained_betas": None,
+        "variance_type": "fixed_large",
+        "clip_sample": True,
+    }
+    unet = from_unet_config(published, "here")
+    config = from_dict({**from_scheduler_config(schedule, "here"), **unet})
+    # What it says of dropout is nothing, which is 0 to diffusers.
+    paper = Config(model=Model(dropout=0.0))
+    assert config.model == paper.model
+    assert config.process == paper.process
+    assert config.objective == paper.objective
+    assert config.data.image_size == (32, 32)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,11 @@
 """Weights of the original code, and pesser's: without a config, and yet whole."""
 
-import io
-import pickle
-import zipfile
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from torch_weights import save_torch
 
 from ddpm_jax.build import build
 from ddpm_jax.config import Config
@@ -70,28 +68,6 @@ def test_an_npz_with_tensorflows_names_gives_the_averages(
     assert describe(trained).endswith("model.npz, of the original code, the averages")
 
 
-def save_torch(path: Path, tensors: dict[str, np.ndarray]) -> None:
-    """A zip archive of torch.save, put together without torch."""
-    program, storages = io.BytesIO(), {}
-    program.write(b"\x80\x02}")
-    for i, (name, array) in enumerate(tensors.items()):
-        shape, strides = array.shape, tuple(s // 4 for s in array.strides)
-        program.write(plain(name) + b"ctorch._utils\n_rebuild_tensor_v2\n(")
-        program.write(b"(" + plain("storage") + b"ctorch\nFloatStorage\n")
-        program.write(plain(str(i)) + plain("cpu") + plain(array.size) + b"tQ")
-        program.write(plain(0) + plain(shape) + plain(strides) + b"\x89NtRs")
-        storages[str(i)] = array.tobytes()
-    program.write(b".")
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("archive/data.pkl", program.getvalue())
-        for key, data in storages.items():
-            archive.writestr(f"archive/data/{key}", data)
-
-
-def plain(value: object) -> bytes:
-    return pickle.dumps(value, 2)[2:-1]
-
-
 def to_torch(name: str, array: np.ndarray) -> np.ndarray:
     """A tensor as pesser has it, where attention and shortcuts are convolutions."""
     if array.ndim == 4:
@@ -150,6 +126,13 @@ def test_the_published_networks_are_known_by_their_tensors(
     assert found["model"]["attention_resolutions"] == [16]
     assert found["data"] == {"image_size": [size, size], "channels": 3}
     assert found["objective"] == {"variance": variance}
+
+
+@pytest.mark.parametrize("name", ["model.ckpt", "model.ckpt.index"])
+def test_a_tensorflow_checkpoint_is_named_with_index_and_without(name: str) -> None:
+    path = Path(__file__).parent / "fixtures" / "tensorflow" / name
+    with pytest.raises(ValueError, match=f"{name} does not hold the original network"):
+        load_trained(path)
 
 
 def test_other_weights_are_refused(tmp_path: Path, shapes: Shapes) -> None:

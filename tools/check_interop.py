@@ -27,9 +27,11 @@ from make_interop_fixtures import make_model
 from ddpm_jax.chains import Chain
 from ddpm_jax.chains import chain_of
 from ddpm_jax.exporting import export_diffusers
+from ddpm_jax.images import to_uint8
 from ddpm_jax.sampling import Trained
 from ddpm_jax.sampling import load_pretrained
 
+TRAINED = Path(__file__).resolve().parents[1] / "docs/cifar_small/ema.safetensors"
 CHAINS: dict[str, tuple[str, dict[str, object], int]] = {
     "1000 steps, clipped": ("DDPMScheduler", {"variance_type": "fixed_large"}, 1000),
     "1000 steps, not clipped": ("DDPMScheduler", {"clip_sample": False}, 1000),
@@ -44,10 +46,15 @@ def save(model: diffusers.UNet2DModel, scheduler: object, folder: Path) -> Train
     return load_pretrained(str(folder))
 
 
+def to_last(x: torch.Tensor) -> np.ndarray:
+    """Images with their channels last, as this project has them."""
+    return x.permute(0, 2, 3, 1).numpy()
+
+
 def off(ours: jax.Array, theirs: torch.Tensor) -> float:
     """The largest difference, over the largest number, or over 1 if that is less."""
-    theirs = theirs.permute(0, 2, 3, 1).numpy()
-    return float(np.abs(np.asarray(ours) - theirs).max() / max(np.abs(theirs).max(), 1))
+    exact = to_last(theirs)
+    return float(np.abs(np.asarray(ours) - exact).max() / max(np.abs(exact).max(), 1))
 
 
 def answers(model: diffusers.UNet2DModel, trained: Trained) -> float:
@@ -56,17 +63,18 @@ def answers(model: diffusers.UNet2DModel, trained: Trained) -> float:
     labels = None if model.class_embedding is None else torch.tensor([4, 1])
     with torch.no_grad():
         theirs = model(x, t, labels).sample
-    images, times = x.permute(0, 2, 3, 1).numpy(), jnp.asarray(t.numpy(), jnp.int32)
+    x_t, times = to_last(x), jnp.asarray(t.numpy(), jnp.int32)
     asked = {} if labels is None else {"labels": jnp.asarray(labels.numpy())}
-    ours = jax.jit(trained.parts.network)(trained.params, images, times, **asked)
+    ours = jax.jit(trained.parts.network)(trained.params, x_t, times, **asked)
     scale = float(theirs.abs().max())
-    difference = np.asarray(ours) - theirs.permute(0, 2, 3, 1).numpy()
+    difference = np.asarray(ours) - to_last(theirs)
     return float(np.abs(difference).max()) / scale
 
 
 def images(trained: Trained, steps: int) -> jax.Array:
     """Two images of key 0."""
-    chain = Chain() if steps == 1000 else Chain("ddim", steps, trained.spacing)
+    all_of_them = steps == trained.parts.schedule.num_timesteps
+    chain = Chain() if all_of_them else Chain("ddim", steps, trained.spacing)
     sample = jax.jit(chain_of(trained.parts, chain), static_argnames="shape")
     return sample(trained.params, jax.random.key(0), (2, *trained.parts.shape))
 
@@ -83,8 +91,24 @@ def check_exported(trained: Trained, theirs: torch.Tensor, folder: Path) -> floa
     return float((again - theirs).abs().max() / max(float(theirs.abs().max()), 1))
 
 
+def check_trained_here() -> None:
+    """Prints how far diffusers' images of a model trained here are from ours."""
+    trained = load_pretrained(str(TRAINED))
+    with tempfile.TemporaryDirectory() as folder:
+        export_diffusers(trained, Path(folder) / "out")
+        pipeline = diffusers.DDPMPipeline.from_pretrained(Path(folder) / "out")
+        theirs = draw(pipeline.unet.eval(), pipeline.scheduler)
+    steps = trained.parts.schedule.num_timesteps
+    x_0 = images(trained, steps)
+    apart = np.abs(np.asarray(to_uint8(x_0), int) - to_uint8(to_last(theirs)))
+    print(f"{TRAINED.parent.name}: {steps} steps: {off(x_0, theirs):.1e}")
+    print(f"{(apart == 0).mean():.2%} of its uint8 the same, at most {apart.max()} off")
+
+
 def main() -> None:
     """Prints a table."""
+    if not sys.argv[1:]:
+        check_trained_here()
     for name in sys.argv[1:] or CASES:
         model = make_model(name)
         with tempfile.TemporaryDirectory() as folder:
