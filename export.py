@@ -30,6 +30,10 @@ class Export:
     """The chain of a program, as of sample.py."""
     steps: int | None = None
     """Its steps; all that the model was trained on if not given."""
+    label: tuple[int, ...] = ()
+    """The classes that a program draws, one after another, if the model knows any."""
+    guidance: float = 1.0
+    """Its classifier-free guidance towards the label; 1 is none."""
 
 
 def main(arguments: list[str]) -> int:
@@ -42,9 +46,16 @@ def main(arguments: list[str]) -> int:
 
     if options.out is None:
         raise ValueError("give --out, where to write")
-    chain = Chain(options.sampler, options.steps)
+    chain = Chain(
+        options.sampler,
+        options.steps,
+        label=options.label,
+        guidance=options.guidance,
+    )
     if options.format != "stablehlo" and chain != Chain():
-        raise ValueError("--sampler and --steps are for --format stablehlo")
+        raise ValueError(
+            "--sampler, --steps, --label and --guidance are for --format stablehlo"
+        )
     trained = sampling.load_model(
         options.workdir, options.pretrained, step=options.step, ema=options.ema
     )

@@ -1,7 +1,7 @@
 """Fine-tuning: a run whose parameters begin as those of another model, its source.
 
 The EMA, the step and the optimiser begin anew. What a source can be is what
-`sampling.load_trained` reads.
+`sampling.load_pretrained` reads.
 """
 
 from functools import partial
@@ -16,11 +16,21 @@ from ddpm_jax.config import flatten
 from ddpm_jax.reverse import LEARNED
 from ddpm_jax.sampling import Trained
 from ddpm_jax.sampling import describe
-from ddpm_jax.sampling import load_trained
+from ddpm_jax.sampling import load_pretrained
 from ddpm_jax.transfer import Transfer
 from ddpm_jax.transfer import transfer
 
-LAYERS = ("ch", "ch_mult", "num_res_blocks", "num_groups", "attention_resolutions")
+LAYERS = (
+    "ch",
+    "ch_mult",
+    "num_res_blocks",
+    "num_groups",
+    "norm_epsilon",
+    "attention_resolutions",
+    "attention_head_dim",
+    "downsample_padding",
+    "freq_shift",
+)
 """The fields of a model that decide which layers it has, and what they compute."""
 
 
@@ -33,7 +43,7 @@ def load_source(config: Config, parts: Parts) -> tuple[optax.Params, list[str]]:
     """
     path = config.train.init_from
     assert path is not None
-    source = load_trained(path)
+    source = load_pretrained(path)
     fresh = jax.eval_shape(partial(init_params, parts), jax.random.key(0))
     fields = fields_to_set(source.config, config)
     advice = f"to begin as {path}, give {' '.join(fields)}"
@@ -74,8 +84,8 @@ def fields_to_set(source: Config, config: Config) -> list[str]:
     ]
 
 
-def flag_value(value: int | tuple[int, ...]) -> str:
-    """A number, or a tuple of them, as a person types it after a flag."""
+def flag_value(value: float | tuple[int, ...] | None) -> str:
+    """A number, a tuple of them, or None, as a person types it after a flag."""
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 

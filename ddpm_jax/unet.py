@@ -114,10 +114,7 @@ class UNet(nn.Module):
     dropout: float = 0.1
     num_groups: int = 32
     norm_epsilon: float = 1e-6
-    downsample_padding: tuple[int, int] = (
-        0,
-        1,
-    )  # before and after, of height and width
+    downsample_padding: tuple[int, int] = (0, 1)  # before and after
     freq_shift: int = 1  # of the time embedding
     dtype: DTypeLike = jnp.float32  # compute type; parameters and output are float32
     attention: AttentionKind = "xla"

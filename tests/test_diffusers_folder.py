@@ -20,6 +20,7 @@ from safetensors.numpy import save_file
 from torch_weights import made_up
 from torch_weights import save_torch
 
+from ddpm_jax.build import build
 from ddpm_jax.chains import Chain
 from ddpm_jax.chains import chain_of
 from ddpm_jax.config import Config
@@ -27,6 +28,7 @@ from ddpm_jax.config import Model
 from ddpm_jax.config import Objective
 from ddpm_jax.config import Process
 from ddpm_jax.exporting import export_diffusers
+from ddpm_jax.fine_tuning import load_source
 from ddpm_jax.interop.scheduler_config import from_scheduler_config
 from ddpm_jax.interop.scheduler_config import to_scheduler_config
 from ddpm_jax.interop.unet_config import from_unet_config
@@ -366,6 +368,20 @@ def test_a_model_of_another_project_says_what_it_is(whole: Path) -> None:
         load_trained(whole, ema=False)
 
 
+def test_a_run_may_begin_as_a_model_of_another_project(whole: Path) -> None:
+    trained = load_trained(whole)
+    train = dataclasses.replace(trained.config.train, init_from=str(whole))
+    config = dataclasses.replace(trained.config, train=train)
+    params, said = load_source(config, trained.parts)
+    jax.tree.map(np.testing.assert_array_equal, params, trained.params)
+    assert said == [f"initialised from {whole}; {describe(trained)}"]
+    model = dataclasses.replace(config.model, attention_head_dim=None, freq_shift=0)
+    other = dataclasses.replace(config, model=model)
+    flags = "--model.attention-head-dim 4 --model.freq-shift 1$"
+    with pytest.raises(ValueError, match=flags):
+        load_source(other, build(other))
+
+
 @pytest.mark.parametrize("network", NETWORKS)
 def test_exporting_gives_back_what_was_imported(tmp_path: Path, network: str) -> None:
     unet, tensors = described(network)
@@ -401,10 +417,14 @@ def test_every_schedule_survives_diffusers(name: str) -> None:
 
 def test_what_diffusers_lacks_is_not_exported(whole: Path, tmp_path: Path) -> None:
     trained = load_trained(whole)
-    for field, value in (("prediction", "posterior_mean"), ("variance", "learned")):
+    for field, value in (
+        ("prediction", "posterior_mean"),
+        ("variance", "learned"),
+        ("self_condition", True),
+    ):
         objective = dataclasses.replace(trained.config.objective, **{field: value})
         config = dataclasses.replace(trained.config, objective=objective)
-        with pytest.raises(ValueError, match=f"objective.{field} is '{value}'"):
+        with pytest.raises(ValueError, match=f"objective.{field} is "):
             export_diffusers(trained._replace(config=config), tmp_path / "out")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()

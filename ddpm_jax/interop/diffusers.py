@@ -117,6 +117,11 @@ def write_folder(
     """
     from safetensors.numpy import save
 
+    if config["objective"].get("self_condition"):
+        raise ValueError(
+            "objective.self_condition is true: the network is shown its own x_0, which "
+            "diffusers lacks"
+        )
     process = config["process"]
     ends = process["beta_start"], process["beta_end"]
     betas = SCHEDULES[process["schedule"]](process["num_timesteps"], *ends)
