@@ -1,7 +1,5 @@
 """Pictures of a trained model, and of the two processes, as files."""
 
-import dataclasses
-import zlib
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -23,10 +21,12 @@ from ddpm_jax.files import locked
 from ddpm_jax.images import save_grid
 from ddpm_jax.meter import image_bar
 from ddpm_jax.pictures import read_image
+from ddpm_jax.sample_files import missing_batches
 from ddpm_jax.sampling import Trained
 from ddpm_jax.sampling import compile_sampler
 from ddpm_jax.sampling import draw_frames
 from ddpm_jax.sampling import even_steps
+from ddpm_jax.sampling import weights_identity
 from ddpm_jax.workdir import read_config
 
 
@@ -91,17 +91,6 @@ def finish(
     sample_files.finish(out, draw, start, stop, shape, labels)
 
 
-def missing_batches(
-    out: Path, start: int, stop: int, batch_size: int
-) -> list[np.ndarray]:
-    """The numbers of the images that out lacks, in runs of at most batch_size."""
-    return [
-        np.arange(first, min(first + batch_size, gap.stop))
-        for gap in sample_files.gaps(out, start, stop)
-        for first in range(gap.start, gap.stop, batch_size)
-    ]
-
-
 def write_parts(
     out: Path,
     trained: Trained,
@@ -130,18 +119,8 @@ def write_parts(
 
 def identity(trained: Trained, chain: Chain, seed: int) -> dict[str, Any]:
     """What tells the images of a draw from those of another."""
-    leaves = map(np.asarray, jax.tree.leaves(trained.params))
-    sums = [zlib.crc32(leaf.tobytes()) for leaf in leaves]
-    config = dataclasses.asdict(trained.config)
-    return {
-        "seed": seed,
-        "step": trained.step,
-        "ema": trained.ema,
-        "crc32 of the weights": zlib.crc32(np.array(sums, np.uint32).tobytes()),
-        "process": config["process"],
-        "objective": config["objective"],
-        "chain": chain._asdict() | {"label": list(chain.label)},  # as JSON has it
-    }
+    chosen = chain._asdict() | {"label": list(chain.label)}  # as JSON has it
+    return {"seed": seed, **weights_identity(trained), "chain": chosen}
 
 
 def write_chain(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ddpm_jax.files import replacing
 
@@ -97,7 +98,7 @@ def write_draw(folder: Path, draw: dict[str, Any]) -> None:
 
 
 def add(out: Path, start: int, images: np.ndarray) -> None:
-    """Writes images start, start + 1, ...: uint8 [n, H, W, C]."""
+    """Writes images start, start + 1, ...: uint8 [n, H, W, C], or a row for each."""
     name = f"{start:08d}-{start + len(images):08d}.npy"
     with replacing(out / PARTS / name) as file:
         np.save(file, images)
@@ -129,10 +130,27 @@ def gaps(out: Path, start: int, stop: int) -> list[range]:
     return [r for r in (*missing, range(at, stop)) if len(r)]
 
 
+def missing_batches(
+    out: Path, start: int, stop: int, batch_size: int
+) -> list[np.ndarray]:
+    """The numbers of the images that out lacks, in runs of at most batch_size."""
+    return [
+        np.arange(first, min(first + batch_size, gap.stop))
+        for gap in gaps(out, start, stop)
+        for first in range(gap.start, gap.stop, batch_size)
+    ]
+
+
 def read(
-    out: Path, start: int, stop: int, shape: tuple[int, ...]
+    out: Path,
+    start: int,
+    stop: int,
+    shape: tuple[int, ...],
+    dtype: DTypeLike = np.uint8,
 ) -> Iterator[np.ndarray]:
     """Yields images start..stop-1 in order, [H, W, C] each, a part at a time.
+
+    What is kept of each image may be of another shape and dtype.
 
     Raises:
       ValueError: if one is missing or a part is damaged; names it.
@@ -144,17 +162,17 @@ def read(
             break
         try:
             images = np.load(path, allow_pickle=False)
-            if images.dtype != np.uint8 or images.shape != (last - first, *shape):
+            if images.dtype != dtype or images.shape != (last - first, *shape):
                 raise ValueError(f"it holds {images.dtype} {images.shape}")
         except (ValueError, OSError, EOFError) as error:
             raise ValueError(
-                f"{path} is damaged ({error}); delete it and draw again: the other "
-                "images are kept"
+                f"{path} is damaged ({error}); delete it and repeat the command: the "
+                "other images are kept"
             ) from None
         yield images[start - first : min(stop, last) - first]
         start = min(stop, last)
     if start < stop:
-        raise ValueError(f"image {start} is in no file of {out / PARTS}; draw again")
+        raise ValueError(f"image {start} is in no file of {out / PARTS}; repeat it all")
 
 
 def finish(

@@ -1,9 +1,12 @@
 """Samples of a trained model: from a workdir to uint8 images."""
 
+import dataclasses
+import zlib
 from collections.abc import Callable
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 from typing import NamedTuple
 
 import jax
@@ -146,6 +149,20 @@ def describe(trained: Trained) -> str:
     if held > 0.05:
         line += "; expect noise, or try --no-ema"
     return line
+
+
+def weights_identity(trained: Trained) -> dict[str, Any]:
+    """What tells a model from another, in what is computed from it."""
+    leaves = map(np.asarray, jax.tree.leaves(trained.params))
+    sums = [zlib.crc32(leaf.tobytes()) for leaf in leaves]
+    config = dataclasses.asdict(trained.config)
+    return {
+        "step": trained.step,
+        "ema": trained.ema,
+        "crc32 of the weights": zlib.crc32(np.array(sums, np.uint32).tobytes()),
+        "process": config["process"],
+        "objective": config["objective"],
+    }
 
 
 def compile_sampler(

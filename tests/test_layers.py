@@ -11,12 +11,15 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "ddpm_jax"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 MATHEMATICS = {
+    "decoder",
     "diffusion",
     "guidance",
     "keys",
+    "likelihood",
     "loss_weights",
     "editing",
     "losses",
+    "rate_distortion",
     "reverse",
     "samplers",
     "schedules",

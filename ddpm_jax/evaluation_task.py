@@ -1,0 +1,221 @@
+"""What a metric of evaluate.py is given, and what it answers with.
+
+A metric is two functions of a `Task`. `protocol` says what the numbers will be of, as
+plain data, before anything is computed: it refuses bad input in one sentence, reads
+what it must (a data set, a file's checksum) and compiles nothing. `measure` computes
+the numbers, and writes files of its own into task.out.
+
+What belongs to single images goes through `measured_rows`: it is computed a batch at a
+time, on all devices and by all processes, and kept as it comes, so that the same
+command goes on after a kill.
+"""
+
+import dataclasses
+import zlib
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from typing import Literal
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from numpy.typing import DTypeLike
+
+from ddpm_jax import parallel
+from ddpm_jax import sample_files
+from ddpm_jax.data import Images
+from ddpm_jax.data import load
+from ddpm_jax.data.order import permutation
+from ddpm_jax.meter import image_bar
+from ddpm_jax.sampling import Trained
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How a model is evaluated: the options of evaluate.py that metrics read."""
+
+    seed: int = 0
+    """Of all noise."""
+    batch_size: int = 64
+    """Images at a time."""
+    data: str | None = None
+    """The images, as in a config's data.source; those of its own run if not given."""
+    split: Literal["held_out", "train"] = "held_out"
+    """Which of them."""
+    num: int | None = None
+    """How many of them, in an order that is shuffled once for all; all if not given."""
+    draws: int = 1
+    """nll: draws of the noise for each term of the bound."""
+    cdf: Literal["exact", "tanh"] = "exact"
+    """nll: the normal CDF of the decoder; tanh is the paper code's approximation."""
+    trace: Literal["hutchinson", "exact"] = "hutchinson"
+    """nll_ode: how the divergence is had; exact takes a pass for each dimension."""
+    probes: int = 1
+    """nll_ode: random vectors of Hutchinson's estimate."""
+    tolerance: float = 1e-5
+    """nll_ode: relative and absolute error that a step of the solver may make."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A model, how it is evaluated, and the folder for what comes of it."""
+
+    trained: Trained
+    settings: Settings
+    out: Path
+
+    @cached_property
+    def images(self) -> Images:
+        """The images of the split, uint8 [N, H, W, C]; read once, for all metrics.
+
+        Raises:
+          ValueError: if they have not the model's size.
+        """
+        data = self.trained.config.data
+        source = data.source if self.settings.data is None else self.settings.data
+        try:
+            dataset = load(
+                source,
+                image_size=data.image_size,
+                channels=data.channels,
+                fit=data.fit,
+                held_out=data.held_out,
+                seed=data.seed,
+            )
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{error}; give --data, where it is") from None
+        split = getattr(dataset, self.settings.split)
+        if split.shape[1:] != self.trained.parts.shape:
+            raise ValueError(
+                f"the images of {source} are {split.shape[1:]} and the model's "
+                f"{self.trained.parts.shape} (height, width, channels); give --data of "
+                "that size"
+            )
+        images: Images = split
+        return images
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The numbers of the images that are measured: --num of the split, shuffled.
+
+        Raises:
+          ValueError: if there are not so many.
+        """
+        count, num = len(self.images), self.settings.num
+        if num is not None and num > count:
+            raise ValueError(
+                f"--num is {num}, and the {self.settings.split} split of the data has "
+                f"{count} images; give at most {count}, or another --data"
+            )
+        # A smaller --num takes the first of a larger one's, and not of one class alone.
+        return permutation(0, 0, count)[:num]
+
+    def data_protocol(self) -> dict[str, Any]:
+        """Which images these are: for the protocol of a metric that reads them."""
+        count, settings = len(self.images), self.settings
+        some = self.images[np.linspace(0, count - 1, min(count, 64)).astype(int)]
+        return {
+            "data": settings.data or self.trained.config.data.source,
+            "split": settings.split,
+            "images in the split": count,
+            "crc32 of 64 of them": zlib.crc32(some.tobytes()),
+        }
+
+
+class Number(NamedTuple):
+    """One number of a metric."""
+
+    name: str
+    value: float
+    standard_error: float | None  # None: not known
+    unit: str  # "" for scores without one
+
+
+class Measured(NamedTuple):
+    """What a metric found, and the files that it wrote."""
+
+    numbers: list[Number]
+    files: list[Path]
+
+
+class Metric(NamedTuple):
+    """The two functions of a metric."""
+
+    protocol: Callable[[Task], dict[str, Any]]
+    measure: Callable[[Task], Measured]
+
+
+def measured_rows(
+    task: Task,
+    name: str,
+    identity: dict[str, Any],
+    function: Callable[..., dict[str, jax.Array]],
+    dtype: DTypeLike,
+) -> np.ndarray:
+    """Computes a row of dtype [N] for each image of task.rows, or reads those there.
+
+    function is ((params, key), {"image": uint8 [n, H, W, C], "index": [n]}) -> a dict
+    of arrays [n, ...], the fields of dtype. Image i of the split should draw from
+    fold_in(key, i). Rows are kept in task.out / name until `forget_rows`; identity is
+    what tells them from rows of another kind.
+
+    Raises:
+      ValueError: if rows of another kind are there, or damaged.
+    """
+    folder, rows, settings = task.out / name, task.rows, task.settings
+    first, count = parallel.first_process(), len(rows)
+    if first:
+        sample_files.begin(folder, identity, 0, count)
+    parallel.wait_for_all(f"{name} begins")
+    batches = sample_files.missing_batches(folder, 0, count, settings.batch_size)
+    # None may write, and so fill a gap, before all know the same gaps.
+    parallel.wait_for_all(f"{name} gaps")
+    own = batches[parallel.process_slice(len(batches))]
+    if own:
+        compute_rows(task, folder, own, sum(map(len, batches)), function, dtype)
+    parallel.wait_for_all(f"{name} rows")
+    return np.concatenate(list(sample_files.read(folder, 0, count, (), dtype)))
+
+
+def compute_rows(
+    task: Task,
+    folder: Path,
+    batches: list[np.ndarray],
+    missing: int,
+    function: Callable[..., dict[str, jax.Array]],
+    dtype: DTypeLike,
+) -> None:
+    """Computes the rows of some batches of images, and writes each as it comes."""
+    rows = task.rows
+    if missing < len(rows):
+        print(f"going on: {len(rows) - missing} of {len(rows)} images are there")
+    example = examples(task, rows[batches[0]])
+    print("compiling; later starts find the program in the cache ...", flush=True)
+    key = jax.random.key(task.settings.seed)
+    shared = parallel.replicate((task.trained.params, key))
+    size = max(map(len, batches))
+    largest = {k: np.zeros((size, *x.shape[1:]), x.dtype) for k, x in example.items()}
+    compiled = parallel.compile_map(function, shared, largest)
+    with image_bar(len(rows), len(rows) - missing) as bar:
+        for batch in batches:
+            answer = compiled(shared, examples(task, rows[batch]))
+            part = np.empty(len(batch), dtype)
+            for field, values in answer.items():
+                part[field] = values
+            sample_files.add(folder, int(batch[0]), part)
+            bar.update(len(batch))
+
+
+def examples(task: Task, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Images and their numbers in the split."""
+    return {"image": np.asarray(task.images[rows]), "index": rows.astype(np.int32)}
+
+
+def forget_rows(task: Task, name: str) -> None:
+    """Deletes the rows of a name, once what they say is written elsewhere."""
+    folder = task.out / name
+    sample_files.remove_parts(folder)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()

@@ -1,0 +1,57 @@
+"""Measures a trained model: python evaluate.py --workdir runs/cifar --metrics nll."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from ddpm_jax import command
+from ddpm_jax.evaluation_task import Settings
+
+
+@dataclass(frozen=True)
+class Evaluate(Settings):
+    """Measures a trained model; prints and stores each number with its protocol.
+
+    Needs the workdir of a run, and its images. After an interruption the same command
+    goes on.
+    """
+
+    workdir: Path | None = None
+    """The folder of the run, or a .safetensors file of its weights."""
+    metrics: str = "nll"
+    """Which numbers, with commas between; docs/evaluation.md says what there is."""
+    out: Path | None = None
+    """The folder for metrics.json and tables; evaluation/ in the workdir if not given,
+    or here for a file of weights."""
+    step: int | None = None
+    """Take the checkpoint of this training step; the newest if not given."""
+    ema: bool = True
+    """Take the running average of the parameters, as the paper does."""
+
+
+def main(arguments: list[str]) -> int:
+    """Parses, measures, and prints what was found and where it is."""
+    options = command.parse(Evaluate, arguments)
+    command.check_range(options, batch_size=(1, None), seed=(0, 2**32 - 1))
+    command.check_range(options, draws=(1, None), probes=(1, None))
+    if options.num is not None:
+        command.check_range(options, num=(1, None))
+    command.set_up_jax()
+    from ddpm_jax import evaluation
+    from ddpm_jax import sampling
+
+    names = evaluation.parse_metrics(options.metrics)
+    if options.workdir is None:
+        raise ValueError("give --workdir, the folder of a run, such as runs/digits")
+    out = options.out or evaluation.default_out(options.workdir)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file; give a folder")
+    trained = sampling.load_trained(options.workdir, step=options.step, ema=options.ema)
+    print(sampling.describe(trained))
+    evaluation.evaluate(out, trained, options, names)
+    print(f"stored in {out / evaluation.RECORDS}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main, sys.argv[1:]))
