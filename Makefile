@@ -87,7 +87,7 @@ constraints: .venvs/uv/.installed  ## take today's newest packages into make tes
 	.venvs/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --upgrade \
 		--no-annotate --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command "make constraints" \
-		--extra emoji --extra lsun --extra notebook --extra test --extra tfds \
+		--extra emoji --extra evaluate --extra lsun --extra notebook --extra test --extra tfds \
 		setup.cfg --output-file $(CONSTRAINTS)
 
 clean:  ## remove environments and caches; runs/ and samples/ stay

@@ -8,10 +8,12 @@ from ddpm_jax.diffusion import q_sample
 from ddpm_jax.guidance import classifier_eps
 from ddpm_jax.guidance import classifier_free_eps
 from ddpm_jax.keys import image_keys
+from ddpm_jax.likelihood import bits_per_dim
 from ddpm_jax.losses import mean_loss
 from ddpm_jax.losses import simple_loss
 from ddpm_jax.losses import vlb_loss
 from ddpm_jax.losses import x0_loss
+from ddpm_jax.ode_likelihood import ode_log_density
 from ddpm_jax.reverse import reverse_step
 from ddpm_jax.samplers import SAMPLERS
 from ddpm_jax.samplers.ancestral import ancestral_sample
@@ -37,6 +39,7 @@ __all__ = [
     "Schedule",
     "TimeGrid",
     "ancestral_sample",
+    "bits_per_dim",
     "classifier_eps",
     "classifier_free_eps",
     "ddim_invert",
@@ -49,6 +52,7 @@ __all__ = [
     "make_schedule",
     "make_time_grid",
     "mean_loss",
+    "ode_log_density",
     "predict_eps",
     "predict_x0",
     "predict_x0_from_mean",

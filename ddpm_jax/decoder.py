@@ -30,7 +30,7 @@ def exact_log_likelihood(
     Example:
       >>> grey, one = jnp.zeros(1), jnp.ones(1)
       >>> f"{exact_log_likelihood(grey, grey, one)[0]:.3f}"
-      '-5.769'
+      '-5.767'
     """
     # Upper tail to lower tail, where log CDFs keep their digits: P[a, b] = P[-b, -a].
     centred = jnp.abs(x_0 - mean)
@@ -69,7 +69,7 @@ def tanh_log_likelihood(
     Example:
       >>> grey, one = jnp.zeros(1), jnp.ones(1)
       >>> f"{tanh_log_likelihood(grey, grey, one)[0]:.3f}"
-      '-5.769'
+      '-5.767'
     """
     below = _tanh_cdf((x_0 - mean - HALF_BIN) * inverse_std)
     above = _tanh_cdf((x_0 - mean + HALF_BIN) * inverse_std)

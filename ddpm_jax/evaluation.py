@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ddpm_jax import nll
+from ddpm_jax import nll_ode
 from ddpm_jax import parallel
 from ddpm_jax.evaluation_task import Measured
 from ddpm_jax.evaluation_task import Metric
@@ -36,6 +37,7 @@ from ddpm_jax.weights import SUFFIX
 
 METRICS: dict[str, Metric] = {
     "nll": Metric(nll.protocol, nll.measure),
+    "nll_ode": Metric(nll_ode.protocol, nll_ode.measure),
 }
 
 RECORDS = "metrics.json"
@@ -87,7 +89,7 @@ def evaluate(
                 measured = METRICS[name].measure(task)
                 if first:
                     store(out, name, protocol, measured)
-                    forget_rows(task, name)
+                forget_rows(task, name)
             parallel.wait_for_all(f"{name} stored")
             say(show(name, read_records(out)[name]))
     records = read_records(out)

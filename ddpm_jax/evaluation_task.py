@@ -29,6 +29,7 @@ from ddpm_jax.data import Images
 from ddpm_jax.data import load
 from ddpm_jax.data.order import permutation
 from ddpm_jax.meter import image_bar
+from ddpm_jax.rate_distortion import Estimate
 from ddpm_jax.sampling import Trained
 
 
@@ -42,6 +43,8 @@ class Settings:
     """Images at a time."""
     data: str | None = None
     """The images, as in a config's data.source; those of its own run if not given."""
+    fit: Literal["crop", "pad", "pad_white", "stretch"] | None = None
+    """How --data of another size is brought to the model's; refused if not given."""
     split: Literal["held_out", "train"] = "held_out"
     """Which of them."""
     num: int | None = None
@@ -71,27 +74,28 @@ class Task:
         """The images of the split, uint8 [N, H, W, C]; read once, for all metrics.
 
         Raises:
-          ValueError: if they have not the model's size.
+          FileNotFoundError, ValueError: if they are not there, or of another size.
         """
-        data = self.trained.config.data
-        source = data.source if self.settings.data is None else self.settings.data
+        data, settings = self.trained.config.data, self.settings
+        source = settings.data or data.source
+        own = settings.data is None or settings.fit is not None
         try:
             dataset = load(
                 source,
-                image_size=data.image_size,
-                channels=data.channels,
-                fit=data.fit,
+                image_size=data.image_size if own else None,
+                channels=data.channels if own else None,
+                fit=settings.fit or data.fit,
                 held_out=data.held_out,
                 seed=data.seed,
             )
         except FileNotFoundError as error:
             raise FileNotFoundError(f"{error}; give --data, where it is") from None
-        split = getattr(dataset, self.settings.split)
+        split = getattr(dataset, settings.split)
         if split.shape[1:] != self.trained.parts.shape:
             raise ValueError(
                 f"the images of {source} are {split.shape[1:]} and the model's "
-                f"{self.trained.parts.shape} (height, width, channels); give --data of "
-                "that size"
+                f"{self.trained.parts.shape} (height, width, channels); give others, "
+                "or --fit crop, which changes them"
             )
         images: Images = split
         return images
@@ -118,6 +122,7 @@ class Task:
         some = self.images[np.linspace(0, count - 1, min(count, 64)).astype(int)]
         return {
             "data": settings.data or self.trained.config.data.source,
+            "fit": settings.fit or self.trained.config.data.fit,
             "split": settings.split,
             "images in the split": count,
             "crc32 of 64 of them": zlib.crc32(some.tobytes()),
@@ -131,6 +136,12 @@ class Number(NamedTuple):
     value: float
     standard_error: float | None  # None: not known
     unit: str  # "" for scores without one
+
+
+def number(name: str, estimate: Estimate, unit: str) -> Number:
+    """An estimate with its name and unit; of one image there is no standard error."""
+    error = float(estimate.error)
+    return Number(name, float(estimate.mean), None if np.isnan(error) else error, unit)
 
 
 class Measured(NamedTuple):
@@ -216,6 +227,8 @@ def examples(task: Task, rows: np.ndarray) -> dict[str, np.ndarray]:
 def forget_rows(task: Task, name: str) -> None:
     """Deletes the rows of a name, once what they say is written elsewhere."""
     folder = task.out / name
+    if not parallel.first_process():
+        return
     sample_files.remove_parts(folder)
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()

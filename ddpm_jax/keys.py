@@ -57,6 +57,11 @@ def normal(keys: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
 
 
+def uniform(keys: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Draws numbers [B, *shape] in [0, 1), row i from keys[i]."""
+    return jax.vmap(lambda key: jax.random.uniform(key, shape))(keys)
+
+
 def randint(keys: jax.Array, stop: int) -> jax.Array:
     """Draws integers [B], uniform in 0..stop-1, number i from keys[i]."""
     return jax.vmap(lambda key: jax.random.randint(key, (), 0, stop))(keys)

@@ -12,11 +12,11 @@ from ddpm_jax.evaluation_task import Measured
 from ddpm_jax.evaluation_task import Number
 from ddpm_jax.evaluation_task import Task
 from ddpm_jax.evaluation_task import measured_rows
+from ddpm_jax.evaluation_task import number
 from ddpm_jax.images import to_model_range
 from ddpm_jax.likelihood import bits_per_dim
 from ddpm_jax.plots import plot_rate_distortion
 from ddpm_jax.rate_distortion import Bound
-from ddpm_jax.rate_distortion import Estimate
 from ddpm_jax.rate_distortion import rate_distortion
 from ddpm_jax.rate_distortion import summarise
 from ddpm_jax.rate_distortion import term_table
@@ -105,9 +105,3 @@ def numbers(bound: Bound) -> list[Number]:
         share = Number("error by noise alone", bound.noise_error, None, "bits/dim")
         found.append(share)
     return found
-
-
-def number(name: str, estimate: Estimate, unit: str) -> Number:
-    """An estimate with its name and unit; of one image there is no standard error."""
-    error = float(estimate.error)
-    return Number(name, float(estimate.mean), None if np.isnan(error) else error, unit)

@@ -94,7 +94,7 @@ def commands(page: str = "README.md") -> list[list[str]]:
     """Returns a page's fenced `python script.py ...` lines, as words."""
     fences = re.findall(r"^```\w*\n(.*?)^```", read(page), re.DOTALL | re.M)
     lines = "".join(fences).replace("\\\n", " ").splitlines()
-    call = re.compile(r"python3? ((?:train|sample|edit)\.py\b.*)")
+    call = re.compile(r"python3? ((?:train|sample|edit|evaluate)\.py\b.*)")
     found = [call.search(line) for line in lines]
     return [shlex.split(match[1], comments=True) for match in found if match]
 
@@ -129,8 +129,9 @@ def mode_of(words: list[str]) -> list[str]:
     return [word for word in words if word in modes]
 
 
-def test_the_readme_shows_how_to_train_to_sample_and_to_edit() -> None:
-    assert {words[0] for words in commands()} == {"train.py", "sample.py", "edit.py"}
+def test_the_readme_shows_how_to_call_every_script() -> None:
+    scripts = {"train.py", "sample.py", "edit.py", "evaluate.py"}
+    assert {words[0] for words in commands()} == scripts
 
 
 def test_every_flag_of_the_readme_is_known_to_its_script() -> None:

@@ -7,6 +7,7 @@ import sys
 HEAVY = (
     "PIL",
     "array_record",
+    "diffrax",
     "grain",
     "lmdb",
     "matplotlib",

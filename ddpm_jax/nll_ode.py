@@ -1,0 +1,112 @@
+"""The metric nll_ode of evaluate.py: the exact likelihood of a data set, by the ODE."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from ddpm_jax import keys as per_image
+from ddpm_jax.build import Parts
+from ddpm_jax.dequantisation import bits_of
+from ddpm_jax.dequantisation import dequantise
+from ddpm_jax.evaluation_task import Measured
+from ddpm_jax.evaluation_task import Number
+from ddpm_jax.evaluation_task import Settings
+from ddpm_jax.evaluation_task import Task
+from ddpm_jax.evaluation_task import forget_rows
+from ddpm_jax.evaluation_task import measured_rows
+from ddpm_jax.evaluation_task import number
+from ddpm_jax.images import to_model_range
+from ddpm_jax.ode_likelihood import check_options
+from ddpm_jax.ode_likelihood import import_diffrax
+from ddpm_jax.ode_likelihood import ode_log_density
+from ddpm_jax.rate_distortion import estimate
+from ddpm_jax.sampling import weights_identity
+
+ROWS = "nll_ode"
+FIELDS = np.dtype([("bits", "<f4"), ("steps", "<i4")])
+
+
+def identity(task: Task) -> dict[str, Any]:
+    """What the likelihood of an image depends on, beside the model."""
+    settings = task.settings
+    probes = {"probes": settings.probes} if settings.trace == "hutchinson" else {}
+    return {
+        **task.data_protocol(),
+        "dequantisation": "uniform, one draw",
+        "flow": "log alpha_bar linear between whole t, down to t = 0",
+        "solver": "Tsit5",
+        "tolerance": settings.tolerance,
+        "trace": settings.trace,
+        **probes,
+        "predicted x_0 clipped": False,
+        "seed": settings.seed,
+    }
+
+
+def protocol(task: Task) -> dict[str, Any]:
+    """What nll_ode is measured of, and how.
+
+    Raises:
+      ValueError: if the model can't be asked between whole t.
+      ModuleNotFoundError: if diffrax is not installed.
+    """
+    trained, settings = task.trained, task.settings
+    prediction = trained.config.objective.prediction
+    if prediction not in ("eps", "x_0"):
+        raise ValueError(
+            f"nll_ode asks the model between whole t, where a prediction of "
+            f"{prediction!r} has no tables; take nll, or a model of eps or x_0"
+        )
+    if not 0 < settings.tolerance < 1:
+        raise ValueError(f"--tolerance is {settings.tolerance}; give one such as 1e-5")
+    import_diffrax()
+    check_options(trained.parts.schedule, settings.trace, settings.probes, 0.0)
+    return {"images": len(task.rows), **identity(task)}
+
+
+def measure(task: Task) -> Measured:
+    """The likelihood, and how many steps of the solver it took."""
+    trained = task.trained
+    function = partial(image_bits, parts=trained.parts, settings=task.settings)
+    kind = weights_identity(trained) | identity(task)
+    rows = measured_rows(task, ROWS, kind, function, FIELDS)
+    lost = np.isnan(rows["bits"])
+    if lost.any():
+        forget_rows(task, ROWS)
+        raise ArithmeticError(
+            f"the solver did not come to the end for {lost.sum()} of {lost.size} "
+            "images; give a larger --tolerance"
+        )
+    bits = number("bits per dimension", estimate(rows["bits"]), "bits/dim")
+    steps = Number("steps of the solver", float(rows["steps"].mean()), None, "")
+    return Measured([bits, steps], [])
+
+
+def image_bits(
+    shared: tuple[object, jax.Array],
+    rows: dict[str, jax.Array],
+    *,
+    parts: Parts,
+    settings: Settings,
+) -> dict[str, jax.Array]:
+    """Bits/dim of uint8 images [n, H, W, C] and their numbers [n]: fields of a row.
+
+    shared is (params, key); image i draws from fold_in(key, i).
+    """
+    params, key = shared
+    keys = per_image.fold_in_each(key, rows["index"])
+    x_0 = to_model_range(rows["image"])
+    found = ode_log_density(
+        params,
+        keys,
+        dequantise(keys, x_0),
+        schedule=parts.schedule,
+        eps_fn=parts.sampler.get("eps_fn"),
+        x0_fn=parts.sampler.get("x0_fn"),
+        trace=settings.trace,
+        probes=settings.probes,
+        tolerance=settings.tolerance,
+    )
+    return {"bits": bits_of(found.log_density, x_0[0].size), "steps": found.num_steps}

@@ -1,0 +1,250 @@
+"""evaluate.py as a person types it, killed and gone on with, and told wrong things."""
+
+import csv
+import dataclasses
+import json
+import re
+from pathlib import Path
+from typing import Any
+from typing import get_args
+from typing import get_type_hints
+
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+from test_scripts import run
+from test_scripts import script
+
+from ddpm_jax import evaluation
+from ddpm_jax import nll
+from ddpm_jax import sample_files
+from ddpm_jax.config import Objective
+from ddpm_jax.decoder import DECODERS
+from ddpm_jax.evaluation_task import Settings
+from ddpm_jax.evaluation_task import Task
+from ddpm_jax.ode_likelihood import TRACES
+from ddpm_jax.rate_distortion import summarise
+from ddpm_jax.sampling import Trained
+from ddpm_jax.sampling import load_trained
+from ddpm_jax.train_loop import train
+
+NUM = 5
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    workdir = tmp_path_factory.mktemp("runs") / "digits"
+    train(tiny.CONFIG, workdir)
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def trained(workdir: Path) -> Trained:
+    return load_trained(workdir)
+
+
+@pytest.fixture(scope="module")
+def whole(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The record of an nll that nothing interrupted."""
+    out = tmp_path_factory.mktemp("whole")
+    settings = Settings(num=NUM, batch_size=4)
+    return evaluation.evaluate(out, trained, settings, ["nll"])["nll"]
+
+
+def values(record: dict[str, Any]) -> dict[str, float]:
+    return {number["name"]: number["value"] for number in record["numbers"]}
+
+
+def columns(path: Path) -> dict[str, list[str]]:
+    with open(path, newline="") as file:
+        header, *rows = csv.reader(file)
+    return {name: list(cells) for name, *cells in zip(header, *rows, strict=True)}
+
+
+def test_evaluate_prints_and_stores_each_number_with_its_protocol(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--workdir", workdir, "--num", NUM, "--batch-size", 4, "--draws", 2)
+    assert run("evaluate", *options, "--metrics", "nll,nll_ode") == 0
+    said = capsys.readouterr().out
+    out = workdir / "evaluation"
+    records = json.loads((out / "metrics.json").read_text())
+    assert list(records) == ["nll", "nll_ode"]
+    for name, record in records.items():
+        number = record["numbers"][0]
+        assert number["unit"] == "bits/dim" and number["standard_error"] > 0
+        assert f"{name}\n  bits per dimension: {number['value']:.5g} +- " in said
+        wanted = {"images": NUM, "split": "held_out", "seed": 0, "step": 6, "ema": True}
+        assert wanted.items() <= record["protocol"].items()
+        assert f"    images in the split: {360}\n" in said
+    assert records["nll"]["protocol"]["cdf of the decoder"] == "exact"
+    assert records["nll"]["protocol"]["noise draws a term"] == 2
+    assert records["nll_ode"]["protocol"]["trace"] == "hutchinson"
+    files = [*records["nll"]["files"], "metrics.json", ".lock"]
+    assert sorted(path.name for path in out.iterdir()) == sorted(files)
+
+
+def test_the_tables_add_up_to_the_numbers_and_the_picture_is_one(
+    trained: Trained, tmp_path: Path
+) -> None:
+    settings = Settings(num=3, batch_size=4, cdf="tanh")
+    record = evaluation.evaluate(tmp_path, trained, settings, ["nll"])["nll"]
+    found = values(record)
+    terms = columns(tmp_path / "nll_terms.csv")
+    assert terms["t"] == [str(t) for t in range(11)]
+    total = sum(map(float, terms["bits_per_dim"]))
+    assert total == pytest.approx(found["bits per dimension"], rel=1e-5)
+    curve = columns(tmp_path / "rate_distortion.csv")
+    assert (curve["reverse_time"][-1], curve["t"][-1]) == ("10", "0")
+    rate, rmse = (float(curve[x][-1]) for x in ("rate_bits_per_dim", "rmse"))
+    assert rate == pytest.approx(found["rate"], rel=1e-5)
+    assert rmse == pytest.approx(found["RMSE"], rel=1e-5)
+    with Image.open(tmp_path / "rate_distortion.png") as picture:
+        picture.load()
+    assert record["protocol"]["cdf of the decoder"] == "tanh"
+
+
+def test_it_goes_on_after_a_kill_without_measuring_an_image_twice(
+    trained: Trained,
+    whole: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measured: list[int] = []
+
+    def add(out: Path, start: int, rows: np.ndarray) -> None:
+        if len(measured) == 4:
+            raise KeyboardInterrupt
+        keep(out, start, rows)
+        measured.extend(range(start, start + len(rows)))
+
+    keep = sample_files.add
+    monkeypatch.setattr(sample_files, "add", add)
+    with pytest.raises(KeyboardInterrupt):
+        settings = Settings(num=NUM, batch_size=4)
+        evaluation.evaluate(tmp_path, trained, settings, ["nll"])
+    assert measured == [0, 1, 2, 3] and not (tmp_path / "metrics.json").exists()
+    measured.append(-1)
+    other = dataclasses.replace(settings, seed=1)
+    with pytest.raises(ValueError, match=r"another draw.*\n  seed: 0 -> 1"):
+        evaluation.evaluate(tmp_path, trained, other, ["nll"])
+    settings = dataclasses.replace(settings, batch_size=2)
+    record = evaluation.evaluate(tmp_path, trained, settings, ["nll"])["nll"]
+    assert measured[5:] == [4]
+    assert record["protocol"] == whole["protocol"]
+    for name, value in values(whole).items():
+        assert values(record)[name] == pytest.approx(value, rel=1e-4), name
+
+
+def test_what_is_stored_is_not_measured_again_unless_its_protocol_changes(
+    trained: Trained,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings = Settings(num=2, batch_size=4)
+    first = evaluation.evaluate(tmp_path, trained, settings, ["nll"])
+    never = evaluation.METRICS["nll"]._replace(measure=None)
+    monkeypatch.setitem(evaluation.METRICS, "nll", never)
+    again = evaluation.evaluate(tmp_path, trained, settings, ["nll"])
+    assert again == first
+    assert "nll has been measured already" in capsys.readouterr().out
+    monkeypatch.undo()
+    settings = Settings(num=2, batch_size=4, seed=9)
+    other = evaluation.evaluate(tmp_path, trained, settings, ["nll"])
+    assert "holds nll of another protocol" in capsys.readouterr().out
+    assert json.loads((tmp_path / "metrics.json").read_text()) == other != first
+
+
+def test_a_smaller_num_takes_the_first_images_of_a_larger_one(
+    trained: Trained, tmp_path: Path
+) -> None:
+    rows = [Task(trained, Settings(num=n), tmp_path).rows for n in (3, 50, None)]
+    np.testing.assert_array_equal(rows[0], rows[1][:3])
+    np.testing.assert_array_equal(np.sort(rows[2]), np.arange(360))
+    assert len(set(rows[1] // 36)) > 5  # from all over the split, not of its start
+
+
+def test_all_metrics_are_checked_before_the_first_is_measured(
+    trained: Trained, tmp_path: Path
+) -> None:
+    objective = Objective(prediction="v")
+    config = dataclasses.replace(trained.config, objective=objective)
+    model = trained._replace(config=config)
+    with pytest.raises(ValueError, match="nll_ode asks the model between whole t"):
+        evaluation.evaluate(
+            tmp_path / "out", model, Settings(num=2), ["nll", "nll_ode"]
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_choices_of_evaluate_are_those_there_are() -> None:
+    hints = get_type_hints(script("evaluate").Evaluate)
+    assert get_args(hints["cdf"]) == tuple(DECODERS)
+    assert get_args(hints["trace"]) == TRACES
+
+
+def test_an_error_of_noise_alone_is_named_where_there_are_several_draws() -> None:
+    random = np.random.default_rng(0)
+    rows = random.uniform(size=4), *random.uniform(size=(2, 4, 3, 5))
+    assert nll.numbers(summarise(*rows))[-1].name == "error by noise alone"
+    assert nll.numbers(summarise(*(x[..., :1, :] if x.ndim > 1 else x for x in rows)))[
+        -1
+    ].name == ("RMSE")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--metrics", "nll,fud"), "--metrics has 'fud'; give one or more of nll"),
+        (("--metrics", ""), "--metrics has ''; give one or more of nll"),
+        (("--num", 361), "--num is 361, and the held_out split of the data has 360"),
+        (("--num", 0), "--num is 0; give at least 1"),
+        (("--draws", 0), "--draws is 0; give at least 1"),
+        (("--seed", -1), "--seed is -1"),
+        (("--data", "nowhere.zip"), "no such file or folder; give --data, where it is"),
+        (("--out", __file__), "is a file; give a folder"),
+        (("--step", 4), "the steps there are [3, 6]"),
+        (("--metrics", "nll_ode", "--tolerance", 0), "--tolerance is 0.0; give one"),
+    ],
+)
+def test_bad_input_is_answered_in_one_sentence(
+    arguments: tuple,
+    sentence: str,
+    workdir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = ("--workdir", workdir, "--out", tmp_path / "out", *arguments)
+    assert run("evaluate", *options) == 2
+    said = capsys.readouterr().err
+    assert sentence in said and said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_images_of_another_size_are_refused_unless_they_may_be_changed(
+    trained: Trained, tmp_path: Path
+) -> None:
+    path = tmp_path / "large.npz"
+    np.savez(path, arr_0=np.zeros((40, 16, 12, 3), np.uint8))
+    task = Task(trained, Settings(data=str(path)), tmp_path)
+    with pytest.raises(
+        ValueError, match=r"are \(16, 12, 3\) and the model's \(8, 8, 1\)"
+    ):
+        task.images  # noqa: B018
+    fitted = Task(trained, Settings(data=str(path), fit="pad"), tmp_path)
+    assert fitted.images.shape == (2, 8, 8, 1)
+
+
+def test_without_a_workdir_it_says_what_to_give(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run("evaluate") == 2
+    assert re.search("give --workdir, the folder of a run", capsys.readouterr().err)
+
+
+def test_a_damaged_record_is_named(trained: Trained, tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text('{"nll": ')
+    with pytest.raises(ValueError, match=r"metrics.json is damaged; delete it"):
+        evaluation.evaluate(tmp_path, trained, Settings(num=2), ["nll"])
