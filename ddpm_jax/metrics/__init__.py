@@ -1,0 +1,1 @@
+"""How good samples are: distances of features, how real they are, how diverse."""
