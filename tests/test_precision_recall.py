@@ -1,0 +1,64 @@
+"""Precision and recall: equal sets, disjoint sets, parts of sets, and blocks."""
+
+import numpy as np
+import pytest
+
+from ddpm_jax.metrics import precision_recall as module
+from ddpm_jax.metrics.precision_recall import precision_recall
+
+X = np.random.default_rng(0).normal(size=(60, 5))
+
+
+def slow(features: np.ndarray, reference: np.ndarray, k: int) -> list[float]:
+    """The definition, point by point."""
+    shares = []
+    for points, centres in ((features, reference), (reference, features)):
+        inside = 0
+        for point in points:
+            for centre in centres:
+                distances = sorted(np.linalg.norm(centre - other) for other in centres)
+                if np.linalg.norm(point - centre) <= distances[k]:
+                    inside += 1
+                    break
+        shares.append(inside / len(points))
+    return shares
+
+
+def test_equal_sets_cover_each_other() -> None:
+    assert precision_recall(X, X) == (1, 1)
+    assert precision_recall(X + 1e6, X[::-1] + 1e6) == (1, 1)
+
+
+def test_disjoint_sets_do_not_touch() -> None:
+    assert precision_recall(X, X + 100) == (0, 0)
+
+
+def test_a_part_of_the_images_is_precise_and_covers_less() -> None:
+    two = np.concatenate([X, X + 100])
+    assert precision_recall(X, two) == (1, 0.5)
+    assert precision_recall(two, X) == (0.5, 1)
+
+
+@pytest.mark.parametrize("k", [1, 3, 10])
+def test_it_is_the_definition(k: int) -> None:
+    y = X[:37] * 1.3 + 0.4
+    assert precision_recall(X, y, k=k) == pytest.approx(slow(X, y, k))
+
+
+def test_copies_have_distance_zero_at_any_place() -> None:
+    # Balls of radius 0: each holds the copies of its own centre only.
+    x = np.repeat(X[:10], 4, axis=0) + 1e3
+    assert precision_recall(x, x + 1e-3) == (0, 0)
+    assert precision_recall(x, x[::-1]) == (1, 1)
+
+
+def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    y = X * 1.2
+    whole = precision_recall(X, y)
+    monkeypatch.setattr(module, "BLOCK", 3)
+    assert precision_recall(X, y) == whole
+
+
+def test_fewer_points_than_neighbours_are_refused() -> None:
+    with pytest.raises(ValueError, match="k = 3 must be 1 to 2, of 3"):
+        precision_recall(X[:3], X)
