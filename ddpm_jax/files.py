@@ -1,6 +1,7 @@
 """Files that are there whole or not at all, and folders that one process uses."""
 
 import contextlib
+import hashlib
 import os
 import shutil
 import sys
@@ -36,6 +37,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def checksum(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file, as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

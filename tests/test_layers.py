@@ -30,7 +30,15 @@ MATHEMATICS = {
 }
 MAY_IMPORT = {"ddpm_jax", "jax", "numpy"}
 SOLE_USERS = {
-    "flax": {"blocks.py", "unet.py", "weights.py"},  # safetensors.flax, for bfloat16
+    # weights.py for safetensors.flax, which knows bfloat16.
+    "flax": {
+        "blocks.py",
+        "classifier.py",
+        "inception.py",
+        "inception_blocks.py",
+        "unet.py",
+        "weights.py",
+    },
     "orbax": {"checkpoint.py"},
     "pmap": {"parallel.py"},
 }

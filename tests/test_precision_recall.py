@@ -13,14 +13,15 @@ def slow(features: np.ndarray, reference: np.ndarray, k: int) -> list[float]:
     """The definition, point by point."""
     shares = []
     for points, centres in ((features, reference), (reference, features)):
-        inside = 0
-        for point in points:
-            for centre in centres:
-                distances = sorted(np.linalg.norm(centre - other) for other in centres)
-                if np.linalg.norm(point - centre) <= distances[k]:
-                    inside += 1
-                    break
-        shares.append(inside / len(points))
+        radii = [sorted(np.linalg.norm(centres - c, axis=1))[k] for c in centres]
+        inside = [
+            any(
+                np.linalg.norm(point - centre) <= radius
+                for centre, radius in zip(centres, radii, strict=True)
+            )
+            for point in points
+        ]
+        shares.append(float(np.mean(inside)))
     return shares
 
 
@@ -47,9 +48,11 @@ def test_it_is_the_definition(k: int) -> None:
 
 def test_copies_have_distance_zero_at_any_place() -> None:
     # Balls of radius 0: each holds the copies of its own centre only.
-    x = np.repeat(X[:10], 4, axis=0) + 1e3
-    assert precision_recall(x, x + 1e-3) == (0, 0)
-    assert precision_recall(x, x[::-1]) == (1, 1)
+    far = np.random.default_rng(1).normal(size=(10, 200)) * 1e3
+    x = np.repeat(far, 4, axis=0)
+    assert precision_recall(x, x + 1e-2) == (0, 0)
+    for rows in (7, 23, 40):
+        assert precision_recall(x[:rows], x)[0] == 1
 
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

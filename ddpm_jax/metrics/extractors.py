@@ -8,6 +8,7 @@ common.
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from typing import NamedTuple
@@ -16,7 +17,13 @@ import jax
 import numpy as np
 
 from ddpm_jax import parallel
+from ddpm_jax.files import checksum
 from ddpm_jax.metrics.pixels import small_pixels
+from ddpm_jax.weights import SUFFIX
+from ddpm_jax.weights import load_weights
+
+WEIGHTS = Path(__file__).with_name("weights")
+"""The folder of the weights that come with the package."""
 
 
 class Features(NamedTuple):
@@ -47,7 +54,53 @@ def pixels8(weights: Path | None = None) -> Extractor:
     return Extractor("pixels8", lambda _, x: Features(small_pixels(x)), (), "")
 
 
-EXTRACTORS: dict[str, Callable[[Path | None], Extractor]] = {"pixels8": pixels8}
+def inception(weights: Path | None = None) -> Extractor:
+    """FID's Inception-v3, with its published weights or those of a file.
+
+    Other weights are another extractor, with the start of their checksum in its name.
+    """
+    from ddpm_jax.metrics.inception import inception_features
+    from ddpm_jax.metrics.inception_weights import SHA256
+    from ddpm_jax.metrics.inception_weights import find_weights
+    from ddpm_jax.metrics.inception_weights import load_inception
+
+    path = find_weights(weights)
+    sha256, params = checksum(path), load_inception(path)
+    name = "inception" if sha256 == SHA256 else f"inception-{sha256[:8]}"
+    return Extractor(
+        name, lambda p, x: Features(*inception_features(p, x)), params, sha256
+    )
+
+
+def classifier(weights: Path | None = None, *, name: str) -> Extractor:
+    """A small classifier of one data set: the one of the package, or of a file.
+
+    Example:
+      >>> classifier(name="digits_cnn").name
+      'digits_cnn'
+    """
+    from ddpm_jax.metrics.classifier import classifier_features
+
+    path = weights or WEIGHTS / f"{name}{SUFFIX}"
+    params, _, config = load_weights(path)
+    if not {"channels", "shape"} <= set(config):
+        raise ValueError(f"{path} holds no classifier of tools/train_classifier.py")
+    sha256 = checksum(path)
+    name = name if weights is None else f"{name}-{sha256[:8]}"
+    apply = partial(
+        classifier_features,
+        channels=tuple(config["channels"]),
+        shape=tuple(config["shape"]),
+    )
+    return Extractor(name, lambda p, x: Features(*apply(p, x)), params, sha256)
+
+
+EXTRACTORS: dict[str, Callable[[Path | None], Extractor]] = {
+    "inception": inception,
+    "pixels8": pixels8,
+    "digits_cnn": partial(classifier, name="digits_cnn"),
+    "cifar10_cnn": partial(classifier, name="cifar10_cnn"),
+}
 
 
 def make_extractor(name: str, weights: Path | None = None) -> Extractor:
