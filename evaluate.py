@@ -36,6 +36,8 @@ def main(arguments: list[str]) -> int:
     command.check_range(options, draws=(1, None), probes=(1, None))
     if options.num is not None:
         command.check_range(options, num=(1, None))
+    if options.num_samples is not None:
+        command.check_range(options, num_samples=(2, None))
     command.set_up_jax()
     from ddpm_jax import evaluation
     from ddpm_jax import sampling

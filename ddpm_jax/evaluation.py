@@ -23,6 +23,7 @@ from typing import Any
 from ddpm_jax import nll
 from ddpm_jax import nll_ode
 from ddpm_jax import parallel
+from ddpm_jax import sample_quality
 from ddpm_jax.evaluation_task import Measured
 from ddpm_jax.evaluation_task import Metric
 from ddpm_jax.evaluation_task import Settings
@@ -38,6 +39,7 @@ from ddpm_jax.weights import SUFFIX
 METRICS: dict[str, Metric] = {
     "nll": Metric(nll.protocol, nll.measure),
     "nll_ode": Metric(nll_ode.protocol, nll_ode.measure),
+    **sample_quality.METRICS,
 }
 
 RECORDS = "metrics.json"
@@ -80,20 +82,27 @@ def evaluate(
     first = parallel.first_process()
     with locked(out, "is evaluating") if first else nullcontext():
         for name, protocol in protocols.items():
-            stored = read_records(out).get(name, {})
+            label = label_of(task, name)
+            stored = read_records(out).get(label, {})
             if stored.get("protocol") == protocol:
-                say(f"{name} has been measured already:")
+                say(f"{label} has been measured already:")
             else:
                 if stored:
-                    say(f"remark: {out / RECORDS} holds {name} of another protocol")
+                    say(f"remark: {out / RECORDS} holds {label} of another protocol")
                 measured = METRICS[name].measure(task)
                 if first:
-                    store(out, name, protocol, measured)
+                    store(out, label, protocol, measured)
                 forget_rows(task, name)
             parallel.wait_for_all(f"{name} stored")
-            say(show(name, read_records(out)[name]))
-    records = read_records(out)
-    return {name: records[name] for name in names}
+            say(show(label, read_records(out)[label]))
+    records, labels = read_records(out), [label_of(task, name) for name in names]
+    return {label: records[label] for label in labels}
+
+
+def label_of(task: Task, name: str) -> str:
+    """The name of a metric's record."""
+    label = METRICS[name].label
+    return name if label is None else label(task)
 
 
 def protocol_of(task: Task, name: str) -> dict[str, Any]:

@@ -29,6 +29,8 @@ from ddpm_jax.data import Images
 from ddpm_jax.data import load
 from ddpm_jax.data.order import permutation
 from ddpm_jax.meter import image_bar
+from ddpm_jax.metrics.extractors import Extractor
+from ddpm_jax.metrics.extractors import make_extractor
 from ddpm_jax.rate_distortion import Estimate
 from ddpm_jax.sampling import Trained
 
@@ -49,6 +51,31 @@ class Settings:
     """Which of them."""
     num: int | None = None
     """How many of them, in an order that is shuffled once for all; all if not given."""
+    num_samples: int | None = None
+    """fid, kid, is, pr: how many samples; 50,000, or all of --samples, if not given."""
+    samples: Path | None = None
+    """fid, kid, is, pr: measure these, an .npz, a folder or a zip, and draw none."""
+    reference: str = "train"
+    """fid, kid, pr: the images to compare with, train or held_out; for fid also the
+    path of an .npz of their mu and sigma."""
+    extractor: str = "inception"
+    """fid, kid, is, pr: whose features: inception, pixels8, digits_cnn, cifar10_cnn."""
+    weights: Path | None = None
+    """The file of the extractor's weights, where it is not the usual one."""
+    sampler: Literal[
+        "ddpm", "ddim", "dpmpp_2m", "dpmpp_3m", "unipc_2", "unipc_3", "heun", "edm"
+    ] = "ddpm"
+    """fid, kid, is, pr: how samples are drawn, as in sample.py."""
+    steps: int | None = None
+    """Steps of the chain; all that the model was trained on if not given."""
+    spacing: Literal["uniform", "quadratic", "trailing", "log_snr", "karras"] = (
+        "uniform"
+    )
+    """Where the steps of a short chain lie."""
+    eta: float = 0.0
+    """Noise of ddim, from 0 to 1."""
+    threshold: float | None = None
+    """Dynamic thresholding: the percentile; clipping if not given."""
     draws: int = 1
     """nll: draws of the noise for each term of the bound."""
     cdf: Literal["exact", "tanh"] = "exact"
@@ -99,6 +126,15 @@ class Task:
             )
         images: Images = split
         return images
+
+    @cached_property
+    def extractor(self) -> Extractor:
+        """Whose features are compared; read once, for all metrics.
+
+        Raises:
+          ValueError, FileNotFoundError: as `make_extractor` does.
+        """
+        return make_extractor(self.settings.extractor, self.settings.weights)
 
     @property
     def rows(self) -> np.ndarray:
@@ -152,10 +188,12 @@ class Measured(NamedTuple):
 
 
 class Metric(NamedTuple):
-    """The two functions of a metric."""
+    """The functions of a metric."""
 
     protocol: Callable[[Task], dict[str, Any]]
     measure: Callable[[Task], Measured]
+    label: Callable[[Task], str] | None = None
+    """The name of its record; None: its name on the command line."""
 
 
 def measured_rows(

@@ -1,0 +1,132 @@
+"""Features of many images, on disk as they come, so that a kill costs one batch.
+
+A folder holds a row for each image, [features, logits]: first in parts, as
+`sample_files.py` keeps images, then in one rows.npy that is read where it lies. What
+the rows are of is in draw.json beside it.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from ddpm_jax import parallel
+from ddpm_jax import sample_files
+from ddpm_jax.files import replacing
+from ddpm_jax.meter import image_bar
+from ddpm_jax.metrics.extractors import Extractor
+from ddpm_jax.metrics.extractors import compile_extractor
+
+ROWS = "rows.npy"
+
+
+class Source(NamedTuple):
+    """Where images come from, by their numbers 0..num_images-1."""
+
+    num_images: int
+    shape: tuple[int, ...]  # (H, W, C)
+    compile: Callable[[int], Callable[[np.ndarray], np.ndarray]]
+    """From the largest batch to a function of numbers [n]: uint8 [n, H, W, C]."""
+
+
+def row_type(extractor: Extractor, shape: tuple[int, ...]) -> np.dtype[Any]:
+    """The fields of a row; nothing is compiled.
+
+    Raises:
+      ValueError: if the extractor does not take images of this shape (H, W, C).
+
+    Example:
+      >>> from ddpm_jax.metrics.extractors import pixels8
+      >>> row_type(pixels8(), (8, 8, 1))
+      dtype([('features', '<f4', (64,))])
+    """
+    image = jax.ShapeDtypeStruct((1, *shape), np.uint8)
+    answer = jax.eval_shape(extractor.apply, extractor.params, image)
+    found = {k: v for k, v in answer._asdict().items() if v is not None}
+    return np.dtype([(name, "<f4", x.shape[1:]) for name, x in found.items()])
+
+
+def feature_rows(
+    folder: Path,
+    identity: dict[str, Any],
+    source: Source,
+    extractor: Extractor,
+    batch_size: int,
+) -> np.ndarray:
+    """The rows of all images of a source, computed or found: a memory map [N].
+
+    identity is what tells them from other rows. All processes share the work.
+
+    Raises:
+      ValueError: if the folder holds other rows, or damaged ones.
+    """
+    dtype = row_type(extractor, source.shape)
+    if not is_finished(folder, identity):
+        first = parallel.first_process()
+        if first:
+            sample_files.begin(folder, identity, 0, source.num_images)
+        parallel.wait_for_all(f"{folder.name} begins")
+        gaps = sample_files.missing_batches(folder, 0, source.num_images, batch_size)
+        # None may write, and so fill a gap, before all know the same gaps.
+        parallel.wait_for_all(f"{folder.name} gaps")
+        own = gaps[parallel.process_slice(len(gaps))]
+        if own:
+            missing = sum(map(len, gaps))
+            compute_rows(folder, own, missing, source, extractor, dtype)
+        parallel.wait_for_all(f"{folder.name} rows")
+        if first:
+            finish(folder, identity, source.num_images, dtype)
+        parallel.wait_for_all(f"{folder.name} finished")
+    rows: np.ndarray = np.load(folder / ROWS, mmap_mode="r", allow_pickle=False)
+    return rows
+
+
+def compute_rows(
+    folder: Path,
+    batches: list[np.ndarray],
+    missing: int,
+    source: Source,
+    extractor: Extractor,
+    dtype: np.dtype[Any],
+) -> None:
+    """Makes the images of some batches, and writes their features as they come."""
+    there, size = source.num_images - missing, max(map(len, batches))
+    if there:
+        print(f"going on: {there} of {source.num_images} images are there")
+    print("compiling; later starts find the program in the cache ...", flush=True)
+    images_of = source.compile(size)
+    extract = compile_extractor(extractor, source.shape, size)
+    with image_bar(source.num_images, there) as bar:
+        for numbers in batches:
+            answer = extract(images_of(numbers))
+            part = np.empty(len(numbers), dtype)
+            for field in dtype.fields or {}:
+                part[field] = getattr(answer, field)
+            sample_files.add(folder, int(numbers[0]), part)
+            bar.update(len(numbers))
+
+
+def is_finished(folder: Path, identity: dict[str, Any]) -> bool:
+    """Whether a folder holds all rows of an identity, in one file."""
+    whole = (folder / ROWS).exists() and not (folder / sample_files.PARTS).exists()
+    return whole and sample_files.read_draw(folder) == identity
+
+
+def finish(
+    folder: Path, identity: dict[str, Any], count: int, dtype: np.dtype[Any]
+) -> None:
+    """Makes rows.npy of the parts, of which one at a time is in memory."""
+    header = {
+        "descr": np.lib.format.dtype_to_descr(dtype),
+        "fortran_order": False,
+        "shape": (count,),
+    }
+    with replacing(folder / ROWS) as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for part in sample_files.read(folder, 0, count, (), dtype):
+            file.write(part.tobytes())
+    sample_files.write_draw(folder, identity)
+    sample_files.remove_parts(folder)

@@ -1,0 +1,116 @@
+"""Which samples are measured, and against which images: the sources of features.
+
+Samples are drawn by a chain of the model, or read from a file or a folder. The images
+of reference are a split of the data set, or the statistics of one, in a file.
+"""
+
+import dataclasses
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from typing import Literal
+
+import numpy as np
+
+from ddpm_jax.chains import Chain
+from ddpm_jax.chains import check_chain
+from ddpm_jax.data import Images
+from ddpm_jax.data.cache import default_cache_dir
+from ddpm_jax.data.sources import find_loader
+from ddpm_jax.data.sources import make_policy
+from ddpm_jax.evaluation_task import Task
+from ddpm_jax.feature_rows import Source
+from ddpm_jax.sampling import compile_sampler
+
+NUM_SAMPLES = 50_000
+SPLITS = ("train", "held_out")
+
+Split = Literal["held_out", "train"]
+
+Described = tuple[dict[str, Any], Source]
+"""What a protocol says of some images, and the images."""
+
+
+def samples_of(task: Task) -> Described:
+    """The samples that the options name, drawn or read.
+
+    Raises:
+      ValueError, FileNotFoundError: if there is no such chain, or no such samples.
+    """
+    settings = task.settings
+    if settings.samples is not None:
+        return read_samples(task, settings.samples)
+    num = settings.num_samples or NUM_SAMPLES
+    chain = Chain(*(getattr(settings, field) for field in Chain._fields))
+    check_chain(task.trained.parts, chain)
+
+    def compile(size: int) -> Callable[[np.ndarray], np.ndarray]:
+        return compile_sampler(
+            task.trained, seed=settings.seed, batch_size=size, chain=chain
+        )
+
+    steps = chain.steps or task.trained.parts.schedule.num_timesteps
+    said = {
+        "samples": num,
+        "sampler": chain._replace(steps=steps)._asdict(),
+        "seed": settings.seed,
+        "rounding": "to the nearest of 256 values",
+    }
+    return said, Source(num, task.trained.parts.shape, compile)
+
+
+def read_samples(task: Task, path: Path) -> Described:
+    """The first --num-samples of an .npz, a folder or a zip of images, or all.
+
+    Raises:
+      ValueError: if there are fewer, or if they have not the model's size.
+    """
+    shape, num = task.trained.parts.shape, task.settings.num_samples
+    loader, argument = find_loader(str(path))
+    policy = make_policy(None, shape[-1], "crop")
+    images = loader(argument, policy, default_cache_dir()).images
+    if num is not None and num > len(images):
+        raise ValueError(
+            f"--num-samples is {num}, and {path} holds {len(images)} images; give at "
+            "most so many"
+        )
+    if images.shape[1:] != shape:
+        raise ValueError(
+            f"the images of {path} are {images.shape[1:]} and the model's {shape} "
+            "(height, width, channels); give samples of this model"
+        )
+    said = {"samples": num or len(images), "samples from": path.name}
+    source = of_images(images, np.arange(num or len(images)))
+    return said | {"crc32 of 64 of them": fingerprint(source)}, source
+
+
+def reference_of(task: Task) -> Described:
+    """The images of the split that --reference names, --num of them.
+
+    Raises:
+      ValueError: as `Task.rows` does.
+    """
+    # --split is of the metrics that measure images, and no samples.
+    split: Split = "held_out" if task.settings.reference == "held_out" else "train"
+    settings = dataclasses.replace(task.settings, split=split)
+    other = dataclasses.replace(task, settings=settings)
+    rows = other.rows
+    return {"images": len(rows), **other.data_protocol()}, of_images(other.images, rows)
+
+
+def of_images(images: Images, rows: np.ndarray) -> Source:
+    """Rows of images, as a source."""
+
+    def images_of(numbers: np.ndarray) -> np.ndarray:
+        return np.asarray(images[rows[numbers]])
+
+    return Source(len(rows), images.shape[1:], lambda size: images_of)
+
+
+def fingerprint(source: Source) -> int:
+    """The CRC-32 of up to 64 images of a source, evenly spread."""
+    numbers = np.linspace(0, source.num_images - 1, min(source.num_images, 64)).astype(
+        int
+    )
+    return zlib.crc32(source.compile(64)(numbers).tobytes())
