@@ -15,7 +15,7 @@ from ddpm_jax.chains import Chain
 from ddpm_jax.chains import check_chain
 from ddpm_jax.chains import sample_images
 from ddpm_jax.files import new_folder
-from ddpm_jax.interop.diffusers import write_folder
+from ddpm_jax.interop.diffusers_out import write_folder
 from ddpm_jax.sampling import Trained
 from ddpm_jax.weights import save_weights
 

@@ -11,7 +11,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from ddpm_jax.interop.tf_checkpoint import masked_crc32c
+from ddpm_jax.interop.table import MAGIC
+from ddpm_jax.interop.table import masked_crc32c
 from ddpm_jax.interop.tf_checkpoint import read_tf_checkpoint
 
 FILES = Path(__file__).parent / "fixtures" / "tensorflow"
@@ -95,7 +96,7 @@ def write(prefix: Path, entries: dict[bytes, bytes]) -> None:
     data = block(entries)
     index = block({b"z": varint(0) + varint(len(data) - 5)})
     footer = varint(0) + varint(0) + varint(len(data)) + varint(len(index) - 5)
-    end = footer.ljust(40, b"\0") + struct.pack("<Q", 0xDB4775248B80FB57)
+    end = footer.ljust(40, b"\0") + struct.pack("<Q", MAGIC)
     Path(f"{prefix}.index").write_bytes(data + index + end)
     Path(f"{prefix}.data-00000-of-00001").write_bytes(GRID.tobytes())
 
@@ -112,7 +113,10 @@ SHAPE = b"\x12\x08\x12\x02\x08\x03\x12\x02\x08\x04"
         (HEADER | {b"w": b"\x08\x01" + SHAPE + b"\x28\x2f"}, r"\(3, 4\) in 47 bytes"),
         (HEADER | {b"w": b"\x08\x01\x3a\x00"}, "stored in slices"),
         (HEADER | {b"w": b"\x0b"}, "no protocol buffer"),
-        (HEADER | {b"w": b""}, "it is damaged"),
+        (HEADER | {b"w": b""}, "w has type 0"),
+        (HEADER | {b"w": b"\x0a\x01\x01"}, "no protocol buffer"),
+        (HEADER | {b"w": b"\x10\x01"}, "no protocol buffer"),
+        ({b"": b"\x0a\x01\x01"}, "no protocol buffer"),
         ({b"w": b"\x08\x01"}, "it is damaged"),
         ({b"": b"\x08\x01\x10\x01"}, "big-endian"),
     ],

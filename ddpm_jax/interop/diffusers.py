@@ -1,4 +1,4 @@
-"""Folders of diffusers' DDPMPipeline and DDIMPipeline: read, and written.
+"""Folders of diffusers' DDPMPipeline and DDIMPipeline, read.
 
     model_index.json                               the parts, and their classes
     unet/config.json                               or config.json
@@ -11,27 +11,20 @@ The first repositories had all files at the root, and so can any folder that is 
 import json
 from collections.abc import Callable
 from collections.abc import Iterator
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from typing import NamedTuple
 
 import numpy as np
 
-from ddpm_jax.files import new_folder
 from ddpm_jax.interop.names import OLD_DIFFUSERS
-from ddpm_jax.interop.names import diffusers_name
 from ddpm_jax.interop.names import rewrite
 from ddpm_jax.interop.scheduler_config import from_scheduler_config
 from ddpm_jax.interop.scheduler_config import spacing_of
-from ddpm_jax.interop.scheduler_config import to_scheduler_config
-from ddpm_jax.interop.tensors import to_diffusers
 from ddpm_jax.interop.torch_file import read_torch_file
 from ddpm_jax.interop.unet_config import DEFAULTS
 from ddpm_jax.interop.unet_config import Fields
 from ddpm_jax.interop.unet_config import from_unet_config
-from ddpm_jax.interop.unet_config import to_unet_config
-from ddpm_jax.schedules import SCHEDULES
 from ddpm_jax.weights import read_tensors
 
 INDEX = "model_index.json"
@@ -39,13 +32,6 @@ UNET = "config.json"
 SCHEDULER = "scheduler_config.json"
 WEIGHTS = "diffusion_pytorch_model"
 CLASSES = "class_embedding.weight"
-VERSION = "0.42.1"  # of the diffusers whose keys are written
-PARTS = {
-    "scheduler": ("DDPMScheduler", SCHEDULER),
-    "unet": ("UNet2DModel", UNET),
-}
-"""The parts of a pipeline: their class, and the file of their config."""
-
 FIRST_LAYER = "time_embedding.linear_1.weight"
 
 READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
@@ -102,54 +88,6 @@ def read_folder(folder: Path) -> Folder:
     if config["train"]["label_dropout"] == 0:
         add_null_row(tensors)
     return Folder(config, tensors, spacing_of(scheduler))
-
-
-def write_folder(
-    folder: Path, config: dict[str, Fields], params: Mapping[str, np.ndarray]
-) -> None:
-    """Writes a folder that DDPMPipeline.from_pretrained loads.
-
-    config is the sections of a Config, params the tensors by their path below "params".
-    The folder is there whole, or not at all.
-
-    Raises:
-      ValueError: if diffusers has no such model, or the folder is not empty.
-    """
-    from safetensors.numpy import save
-
-    if config["objective"].get("self_condition"):
-        raise ValueError(
-            "objective.self_condition is true: the network is shown its own x_0, which "
-            "diffusers lacks"
-        )
-    process = config["process"]
-    ends = process["beta_start"], process["beta_end"]
-    betas = SCHEDULES[process["schedule"]](process["num_timesteps"], *ends)
-    scheduler = to_scheduler_config(config, betas)
-    unet = to_unet_config(config, params["conv_out/bias"].shape[0])
-    levels = len(config["model"]["ch_mult"])
-    tensors = {
-        diffusers_name(name, levels): to_diffusers(array, name)
-        for name, array in params.items()
-    }
-    if CLASSES in tensors:
-        tensors[CLASSES] = tensors[CLASSES][: unet["num_class_embeds"]]
-    kinds = {part: ["diffusers", kind] for part, (kind, _) in PARTS.items()}
-    with new_folder(folder) as draft:
-        write_json(draft / INDEX, "DDPMPipeline", kinds)
-        for part, keys in (("scheduler", scheduler), ("unet", unet)):
-            kind, name = PARTS[part]
-            write_json(draft / part / name, kind, keys)
-        weights = draft / "unet" / f"{WEIGHTS}.safetensors"
-        weights.write_bytes(save(tensors, {"format": "pt"}))
-
-
-def write_json(path: Path, kind: str, keys: Fields) -> None:
-    """Writes the keys of a class of diffusers, and makes the folder."""
-    header = {"_class_name": kind, "_diffusers_version": VERSION}
-    text = json.dumps({**header, **keys}, indent=2)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text + "\n", encoding="utf-8")
 
 
 def check_parts(folder: Path) -> None:

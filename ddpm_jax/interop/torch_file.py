@@ -21,6 +21,16 @@ from ddpm_jax.interop.pickles import read_pickle
 
 # The pickle of 0x1950a86a20f9469cfc6c, which opens a file of the older form.
 LEGACY_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+DAMAGED = (
+    ValueError,
+    OverflowError,
+    OSError,
+    EOFError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+)
+"""What reading a file raises that is cut short, or whose bytes were changed."""
+
 DTYPES: dict[str, np.dtype[Any]] = {
     "Float": np.dtype(np.float32),
     "Double": np.dtype(np.float64),
@@ -71,8 +81,9 @@ def read_torch_file(path: str | os.PathLike[str]) -> dict[Any, Any]:
         value = _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
         if not isinstance(value, dict):
             raise ValueError(f"it holds a {type(value).__name__}, not a dict")
-    except (ValueError, OverflowError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} can't be read as a torch file: {error}") from None
+    except DAMAGED as error:
+        reason = str(error) or "it is damaged"
+        raise ValueError(f"{path} can't be read as a torch file: {reason}") from None
     except RecursionError:
         raise ValueError(
             f"{path} can't be read as a torch file: something in it holds itself"
@@ -107,8 +118,8 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
         info = archive.getinfo(name)
     except KeyError:
         raise ValueError(f"{name} is missing in it") from None
-    if info.compress_type != zipfile.ZIP_STORED:
-        raise ValueError(f"{name} in it is compressed, which torch.save never does")
+    if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
+        raise ValueError(f"{name} in it is compressed or encrypted; torch does neither")
     return archive.read(info)
 
 
@@ -121,10 +132,12 @@ def _read_legacy(path: str | os.PathLike[str]) -> Any:  # noqa: ANN401
     if not data.startswith(LEGACY_START):
         raise ValueError("it does not begin as a file of torch.save does")
     _, _, system = (_plain(stream) for _ in range(3))
-    order = "big" if system["little_endian"] is False else "little"
     tree, storages = _read_tree(stream)
     keys, place, rows = _plain(stream), stream.tell(), {}
-    for key in keys:
+    if type(system) is not dict or type(keys) is not list:
+        raise ValueError("it does not say which storages it has")
+    order = "big" if system.get("little_endian") is False else "little"
+    for key in map(str, keys):
         if key not in storages:
             raise ValueError(f"its storage {key} belongs to no tensor")
         # A count in 8 bytes comes before the numbers.
