@@ -25,6 +25,7 @@ from numpy.typing import DTypeLike
 
 from ddpm_jax import parallel
 from ddpm_jax import sample_files
+from ddpm_jax.data import Dataset
 from ddpm_jax.data import Images
 from ddpm_jax.data import load
 from ddpm_jax.data.order import permutation
@@ -97,8 +98,8 @@ class Task:
     out: Path
 
     @cached_property
-    def images(self) -> Images:
-        """The images of the split, uint8 [N, H, W, C]; read once, for all metrics.
+    def dataset(self) -> Dataset:
+        """The data, in the model's size; read once, for all metrics.
 
         Raises:
           FileNotFoundError, ValueError: if they are not there, or of another size.
@@ -117,14 +118,19 @@ class Task:
             )
         except FileNotFoundError as error:
             raise FileNotFoundError(f"{error}; give --data, where it is") from None
-        split = getattr(dataset, settings.split)
-        if split.shape[1:] != self.trained.parts.shape:
+        shape = dataset.train.shape[1:]
+        if shape != self.trained.parts.shape:
             raise ValueError(
-                f"the images of {source} are {split.shape[1:]} and the model's "
+                f"the images of {source} are {shape} and the model's "
                 f"{self.trained.parts.shape} (height, width, channels); give others, "
                 "or --fit crop, which changes them"
             )
-        images: Images = split
+        return dataset
+
+    @property
+    def images(self) -> Images:
+        """The images of the split, uint8 [N, H, W, C]."""
+        images: Images = getattr(self.dataset, self.settings.split)
         return images
 
     @cached_property
@@ -135,6 +141,25 @@ class Task:
           ValueError, FileNotFoundError: as `make_extractor` does.
         """
         return make_extractor(self.settings.extractor, self.settings.weights)
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """The classes [N] of the images, where the model is to be told of them.
+
+        Raises:
+          ValueError: if the images have none, or have other classes.
+        """
+        known = self.trained.parts.model.num_classes
+        if known is None:
+            return None
+        labels = getattr(self.dataset, f"{self.settings.split}_labels")
+        classes = len(self.dataset.report.classes)
+        if labels is None or classes != known:
+            raise ValueError(
+                f"the model knows {known} classes and {self.dataset.name} has "
+                f"{classes}; give --data with labels of the same classes"
+            )
+        return np.asarray(labels, np.int32)
 
     @property
     def rows(self) -> np.ndarray:
@@ -163,6 +188,15 @@ class Task:
             "images in the split": count,
             "crc32 of 64 of them": zlib.crc32(some.tobytes()),
         }
+
+    def model_protocol(self) -> dict[str, Any]:
+        """What a model is told beside x_t and t, where it is trained for more."""
+        told = {}
+        if self.labels is not None:
+            told["label"] = "each image's own"
+        if self.trained.parts.objective.self_condition:
+            told["guess of x_0"] = "none"
+        return told
 
 
 class Number(NamedTuple):
@@ -205,8 +239,8 @@ def measured_rows(
 ) -> np.ndarray:
     """Computes a row of dtype [N] for each image of task.rows, or reads those there.
 
-    function is ((params, key), {"image": uint8 [n, H, W, C], "index": [n]}) -> a dict
-    of arrays [n, ...], the fields of dtype. Image i of the split should draw from
+    function is ((params, key), `examples`) -> a dict of arrays [n, ...], the fields of
+    dtype. Image i of the split should draw from
     fold_in(key, i). Rows are kept in task.out / name until `forget_rows`; identity is
     what tells them from rows of another kind.
 
@@ -258,8 +292,10 @@ def compute_rows(
 
 
 def examples(task: Task, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Images and their numbers in the split."""
-    return {"image": np.asarray(task.images[rows]), "index": rows.astype(np.int32)}
+    """Images, their numbers in the split, and labels if the model is told of them."""
+    images, labels = np.asarray(task.images[rows]), task.labels
+    told = {} if labels is None else {"label": labels[rows]}
+    return {"image": images, "index": rows.astype(np.int32), **told}
 
 
 def forget_rows(task: Task, name: str) -> None:

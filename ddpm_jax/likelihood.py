@@ -45,6 +45,7 @@ def bits_per_dim(
     x0_fn: ModelFn | None = None,
     variance: Variance = "fixed_large",
     clip_x0: bool = True,
+    self_condition: bool = False,
     draws: int = 1,
     cdf: str = "exact",
 ) -> LikelihoodTerms:
@@ -52,7 +53,8 @@ def bits_per_dim(
 
     keys is [B], or one key for images 0..B-1; x_0 is [B, ...], uint8 pixels scaled to
     [-1, 1]. clip_x0 clips the predicted x_0, as the paper's code does when it evaluates
-    (and not when it trains). cdf is "exact", or "tanh" for that code's approximation.
+    (and not when it trains). A model with self_condition is shown no guess of x_0, as
+    no step came before. cdf is "exact", or "tanh" for that code's approximation.
 
     Raises:
       ValueError: if draws, cdf or the model do not fit.
@@ -88,6 +90,7 @@ def bits_per_dim(
             x0_fn=x0_fn,
             variance=variance,
             clip_x0=clip_x0,
+            guess=jnp.zeros_like(x_t) if self_condition else None,
         )
         bits = vlb_term(schedule, x_0, x_t, t, reverse, cdf)
         return None, jnp.stack([bits, mean_flat((reverse.x_0 - x_0) ** 2)])

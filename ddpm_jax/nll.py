@@ -8,6 +8,7 @@ import numpy as np
 
 from ddpm_jax import keys as per_image
 from ddpm_jax.build import Parts
+from ddpm_jax.build import conditioned
 from ddpm_jax.evaluation_task import Measured
 from ddpm_jax.evaluation_task import Number
 from ddpm_jax.evaluation_task import Task
@@ -35,6 +36,7 @@ def identity(task: Task) -> dict[str, Any]:
         "cdf of the decoder": settings.cdf,
         "predicted x_0 clipped": parts.sampler["clip_x0"],
         "seed": settings.seed,
+        **task.model_protocol(),
     }
 
 
@@ -75,11 +77,14 @@ def image_terms(
     draws: int,
     cdf: str,
 ) -> dict[str, jax.Array]:
-    """The terms of uint8 images [n, H, W, C] and their numbers [n]: fields of a row.
+    """The terms of uint8 images [n, H, W, C], as fields of a row.
 
-    shared is (params, key); image i draws from fold_in(key, i).
+    rows is `evaluation_task.examples`; shared is (params, key); image i draws from
+    fold_in(key, i).
     """
     params, key = shared
+    if "label" in rows:
+        parts = conditioned(parts, rows["label"])
     terms = bits_per_dim(
         params,
         per_image.fold_in_each(key, rows["index"]),

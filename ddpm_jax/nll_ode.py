@@ -8,6 +8,7 @@ import numpy as np
 
 from ddpm_jax import keys as per_image
 from ddpm_jax.build import Parts
+from ddpm_jax.build import conditioned
 from ddpm_jax.dequantisation import bits_of
 from ddpm_jax.dequantisation import dequantise
 from ddpm_jax.evaluation_task import Measured
@@ -18,6 +19,7 @@ from ddpm_jax.evaluation_task import forget_rows
 from ddpm_jax.evaluation_task import measured_rows
 from ddpm_jax.evaluation_task import number
 from ddpm_jax.images import to_model_range
+from ddpm_jax.ode_likelihood import FlowDensity
 from ddpm_jax.ode_likelihood import check_options
 from ddpm_jax.ode_likelihood import import_diffrax
 from ddpm_jax.ode_likelihood import ode_log_density
@@ -42,6 +44,7 @@ def identity(task: Task) -> dict[str, Any]:
         **probes,
         "predicted x_0 clipped": False,
         "seed": settings.seed,
+        **task.model_protocol(),
     }
 
 
@@ -91,22 +94,30 @@ def image_bits(
     parts: Parts,
     settings: Settings,
 ) -> dict[str, jax.Array]:
-    """Bits/dim of uint8 images [n, H, W, C] and their numbers [n]: fields of a row.
+    """Bits/dim of uint8 images [n, H, W, C], as fields of a row.
 
-    shared is (params, key); image i draws from fold_in(key, i).
+    rows is `evaluation_task.examples`; shared is (params, key); image i draws from
+    fold_in(key, i).
     """
     params, key = shared
     keys = per_image.fold_in_each(key, rows["index"])
     x_0 = to_model_range(rows["image"])
-    found = ode_log_density(
-        params,
-        keys,
-        dequantise(keys, x_0),
-        schedule=parts.schedule,
-        eps_fn=parts.sampler.get("eps_fn"),
-        x0_fn=parts.sampler.get("x0_fn"),
-        trace=settings.trace,
-        probes=settings.probes,
-        tolerance=settings.tolerance,
-    )
+
+    def solve(key: jax.Array, x: jax.Array, label: jax.Array | None) -> FlowDensity:
+        told = parts if label is None else conditioned(parts, label[None])
+        found = ode_log_density(
+            params,
+            key[None],
+            x[None],
+            schedule=parts.schedule,
+            eps_fn=told.sampler.get("eps_fn"),
+            x0_fn=told.sampler.get("x0_fn"),
+            trace=settings.trace,
+            probes=settings.probes,
+            tolerance=settings.tolerance,
+        )
+        return FlowDensity(*(leaf[0] for leaf in found))
+
+    # One at a time, since each is solved alone, and a label must go with its image.
+    found = jax.vmap(solve)(keys, dequantise(keys, x_0), rows.get("label"))
     return {"bits": bits_of(found.log_density, x_0[0].size), "steps": found.num_steps}

@@ -87,7 +87,7 @@ def test_the_terms_are_the_papers_in_slow_float64(cdf: str) -> None:
 
     def network(params: object, x_t: jax.Array, t: jax.Array) -> jax.Array:
         at_t = t.reshape(-1, 1, 1, 1)
-        learned = -5 + jnp.sin(3 * x_t) + 0.1 * at_t
+        learned = -1 + jnp.sin(3 * x_t) + 0.1 * at_t
         return jnp.concatenate([jnp.cos(2 * x_t) + 0.3, learned], axis=-1)
 
     got = bits_per_dim(
@@ -101,9 +101,11 @@ def test_the_terms_are_the_papers_in_slow_float64(cdf: str) -> None:
         cdf=cdf,
     )
     assert got.terms.shape == got.mse.shape == (2, draws, 6)
-    keys, alpha_bar = per_image.image_keys(jax.random.key(1), 2), np.cumprod(1 - betas)
+    alpha_bar = np.cumprod(1 - betas)
     for i, d, t in np.ndindex(2, draws, 6):
-        key = jax.random.fold_in(jax.random.fold_in(keys[i], d), t)
+        key = jax.random.key(1)
+        for number in (i, d, t):
+            key = jax.random.fold_in(key, number)
         eps = np.asarray(jax.random.normal(key, x_0.shape[1:]), np.float64)
         image = np.asarray(x_0[i], np.float64)
         x_t = np.sqrt(alpha_bar[t]) * image + np.sqrt(1 - alpha_bar[t]) * eps
@@ -113,13 +115,15 @@ def test_the_terms_are_the_papers_in_slow_float64(cdf: str) -> None:
             pixels = zip(predicted.ravel(), x_t.ravel(), strict=True)
             means = [oracles.posterior(betas, t, x, y)[0] for x, y in pixels]
             mean = np.reshape(means, image.shape)
-        log_variance = -5 + np.sin(3 * x_t) + 0.1 * t
+        log_variance = -1 + np.sin(3 * x_t) + 0.1 * t
         bits = oracles.bound_term(betas, t, image, x_t, mean, log_variance)
         if t == 0 and cdf == "tanh":
             arrays = (image.ravel(), mean.ravel(), np.exp(log_variance / 2).ravel())
             bits = -np.mean([slow_tanh(*p) for p in zip(*arrays, strict=True)])
             bits /= np.log(2)
-        assert float(got.terms[i, d, t]) == pytest.approx(bits, rel=2e-4, abs=1e-6)
+        # That code's difference of CDFs near 1 has fewer digits in float32.
+        digits = 1e-3 if cdf == "tanh" else 1e-4
+        assert float(got.terms[i, d, t]) == pytest.approx(bits, rel=digits)
         squared = ((predicted - image) ** 2).mean()
         assert float(got.mse[i, d, t]) == pytest.approx(squared, rel=1e-4)
 

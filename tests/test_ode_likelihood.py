@@ -61,7 +61,7 @@ def normal_eps(data: Known, x_t: jax.Array, t: jax.Array) -> jax.Array:
 
 
 def normal_x0(data: Known, x_t: jax.Array, t: jax.Array) -> jax.Array:
-    """The same model in terms of x_0, with channels of a variance, which are ignored."""
+    """The same model of x_0, with channels of a variance, which the flow ignores."""
     whole = jnp.arange(-1.0, data.log_alpha_bar.size - 1)
     log_ab = jnp.interp(t, whole, data.log_alpha_bar)[:, None]
     noise = jnp.sqrt(-jnp.expm1(log_ab)) * normal_eps(data, x_t, t)
