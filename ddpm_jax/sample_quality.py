@@ -20,18 +20,24 @@ from ddpm_jax.evaluation_task import Metric
 from ddpm_jax.evaluation_task import Number
 from ddpm_jax.evaluation_task import Task
 from ddpm_jax.feature_rows import feature_rows
-from ddpm_jax.feature_rows import row_type
-from ddpm_jax.files import checksum
 from ddpm_jax.metrics.frechet import frechet_distance
 from ddpm_jax.metrics.inception_score import inception_score
 from ddpm_jax.metrics.kid import kernel_distance
-from ddpm_jax.metrics.names import metric_name
 from ddpm_jax.metrics.precision_recall import precision_recall
 from ddpm_jax.metrics.statistics import Statistics
-from ddpm_jax.metrics.statistics import load_statistics
 from ddpm_jax.metrics.statistics import save_statistics
 from ddpm_jax.metrics.statistics import statistics_of
 from ddpm_jax.metrics.statistics import stream
+from ddpm_jax.sample_protocols import NEIGHBOUR
+from ddpm_jax.sample_protocols import NUM_SPLITS
+from ddpm_jax.sample_protocols import NUM_SUBSETS
+from ddpm_jax.sample_protocols import SUBSET_SIZE
+from ddpm_jax.sample_protocols import fid_protocol
+from ddpm_jax.sample_protocols import is_protocol
+from ddpm_jax.sample_protocols import kid_protocol
+from ddpm_jax.sample_protocols import label
+from ddpm_jax.sample_protocols import pr_protocol
+from ddpm_jax.sample_protocols import read_statistics
 from ddpm_jax.sample_sources import SPLITS
 from ddpm_jax.sample_sources import Described
 from ddpm_jax.sample_sources import reference_of
@@ -39,51 +45,7 @@ from ddpm_jax.sample_sources import samples_of
 from ddpm_jax.sampling import weights_identity
 
 FOLDER = "features"
-NUM_SUBSETS, SUBSET_SIZE, NUM_SPLITS, NEIGHBOUR = 100, 1000, 10, 3
 CHUNK = 1024  # rows of features in memory at a time
-
-
-def fid_protocol(task: Task) -> dict[str, Any]:
-    """What the Frechet distance is measured of."""
-    said = samples_protocol(task)
-    if task.settings.reference in SPLITS:
-        return said | reference_protocol(task)
-    path = Path(task.settings.reference)
-    statistics = read_statistics(task, path)
-    return said | {
-        "reference": {
-            "statistics": path.name,
-            "sha256": checksum(path),
-            "images": statistics.num_images or "the file does not say",
-        }
-    }
-
-
-def kid_protocol(task: Task) -> dict[str, Any]:
-    """What the kernel distance is measured of, and in which subsets."""
-    said = samples_protocol(task) | images_protocol(task, "kid")
-    size = min(SUBSET_SIZE, said["samples"], said["reference"]["images"])
-    return said | {"subsets": NUM_SUBSETS, "images of a subset": size}
-
-
-def pr_protocol(task: Task) -> dict[str, Any]:
-    """What precision and recall are measured of, and with which neighbour."""
-    return samples_protocol(task) | images_protocol(task, "pr") | {"k": NEIGHBOUR}
-
-
-def is_protocol(task: Task) -> dict[str, Any]:
-    """What the Inception Score is measured of: samples alone.
-
-    Raises:
-      ValueError: if the extractor is no classifier.
-    """
-    said, name = samples_protocol(task), task.extractor.name
-    if "logits" not in (row_type(task.extractor, task.trained.parts.shape).names or ()):
-        raise ValueError(
-            f"the metric is needs a classifier, and the extractor {name} is none; give "
-            "another --extractor"
-        )
-    return said | {"parts": min(NUM_SPLITS, said["samples"])}
 
 
 def fid(task: Task) -> Measured:
@@ -135,35 +97,6 @@ def pr(task: Task) -> Measured:
     return Measured(found, [])
 
 
-def label(task: Task, metric: str) -> str:
-    """Under which name a metric is stored: that of its number."""
-    num_samples = samples_of(task)[0]["samples"]
-    return metric_name(metric, task.extractor.name, num_samples)
-
-
-def samples_protocol(task: Task) -> dict[str, Any]:
-    """What every metric says of the samples and of the extractor."""
-    said, source = samples_of(task)
-    row_type(task.extractor, source.shape)
-    weights = {"sha256": task.extractor.checksum} if task.extractor.checksum else {}
-    return said | {"extractor": {"name": task.extractor.name, **weights}}
-
-
-def reference_protocol(task: Task) -> dict[str, Any]:
-    """What a metric says of the images that samples are compared with."""
-    return {"reference": reference_of(task)[0]}
-
-
-def images_protocol(task: Task, metric: str) -> dict[str, Any]:
-    """The same for a metric that needs images, not only their statistics."""
-    if task.settings.reference not in SPLITS:
-        raise ValueError(
-            f"the metric {metric} compares with images, and --reference is "
-            f"{task.settings.reference}; give train or held_out"
-        )
-    return reference_protocol(task)
-
-
 def samples_rows(task: Task) -> np.ndarray:
     """The features of the samples, computed or found."""
     return rows_of(task, samples_of(task), weights_identity(task.trained))
@@ -193,32 +126,6 @@ def gaussian(task: Task, rows: np.ndarray) -> Statistics:
             yield rows["features"][start : start + CHUNK]
 
     return statistics_of(stream(chunks()), task.extractor.name)
-
-
-def read_statistics(task: Task, path: Path) -> Statistics:
-    """Statistics of reference, in a file of this project or another.
-
-    Raises:
-      FileNotFoundError, ValueError: if there are none, or of another extractor.
-    """
-    if path.suffix != ".npz":
-        raise ValueError(
-            f"--reference is {path}; give train, held_out, or an .npz of mu and sigma"
-        )
-    statistics = load_statistics(path)
-    ours = task.extractor.name
-    if statistics.extractor not in (None, ours):
-        raise ValueError(
-            f"{path} is of the extractor {statistics.extractor}, and the samples' is "
-            f"{ours}; give the same --extractor"
-        )
-    dim = row_type(task.extractor, task.trained.parts.shape)["features"].shape[0]
-    if len(statistics.mu) != dim:
-        raise ValueError(
-            f"{path} is of features of {len(statistics.mu)} numbers, and {ours} has "
-            f"{dim}; give statistics of that extractor"
-        )
-    return statistics
 
 
 def number(task: Task, metric: str, value: float) -> Number:

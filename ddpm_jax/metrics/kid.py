@@ -14,7 +14,7 @@ SEED = 2020
 def squared_mmd(x: np.ndarray, y: np.ndarray) -> float:
     """The unbiased estimate of MMD^2 from features [m, D] and [n, D], m and n > 1.
 
-    Eq. 4 of Binkowski et al. (2018), "Demystifying MMD GANs".
+    Binkowski et al., "Demystifying MMD GANs" (2018).
 
     Example:
       >>> squared_mmd(np.array([[0.0], [2.0]]), np.array([[0.0], [1.0]]))
