@@ -93,9 +93,7 @@ def lines(source: Trained, config: Config, report: Transfer) -> list[str]:
     """What a run says of its source: which weights, and what is not as it was."""
     said = [f"initialised from {config.train.init_from}; {describe(source)}"]
     if report.made_again:
-        said.append(
-            f"made again, as their shapes differ: {', '.join(report.made_again)}"
-        )
+        said.append(f"made again, as they do not fit: {', '.join(report.made_again)}")
     if report.left_out:
         said.append(f"left out, as the new network has none: {report.left_out[0]}")
     if changes := relearns(source.config, config):

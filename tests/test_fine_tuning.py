@@ -22,6 +22,7 @@ from ddpm_jax.checkpoint import restore_weights
 from ddpm_jax.checkpoint import save
 from ddpm_jax.config import Config
 from ddpm_jax.config import Objective
+from ddpm_jax.data import Batch
 from ddpm_jax.data import load
 from ddpm_jax.fine_tuning import fields_to_set
 from ddpm_jax.fine_tuning import load_source
@@ -103,7 +104,7 @@ def test_the_run_begins_as_the_sources_average_with_a_new_one_at_step_0(
     jax.tree.map(close, restore_weights(tuned, step=1)[0], average)
     parts, images = load_trained(source).parts, load("digits").held_out[:6]
     key = jax.random.split(jax.random.key(0), 4)[2]
-    shared, examples = (average, key), (images, np.arange(6))
+    shared, examples = (average, key), (Batch(images), np.arange(6))
     loss = jax.jit(partial(held_out_loss, loss_fn=parts.loss_fn))(shared, examples)
     assert lines(tuned)[0]["held_out_loss"] == pytest.approx(float(loss.mean()))
     assert [line["step"] for line in lines(tuned)] == [1, 2, 3]
@@ -193,11 +194,14 @@ def test_layers_made_again_and_what_must_be_learned_anew_are_said(
 ) -> None:
     assert "\n" not in said_of(source)
     colour = said_of(source, **data_with(channels=3))
-    assert colour.endswith("made again, as their shapes differ: conv_in, conv_out")
+    assert colour.endswith("made again, as they do not fit: conv_in, conv_out")
     learned = Objective(variance="learned_range", loss="hybrid")
-    assert "differ: conv_out\nremark: objective.variance: 'fixed_large' -> " in said_of(
-        source, objective=learned
+    assert (
+        "do not fit: conv_out\nremark: objective.variance: 'fixed_large' -> "
+        in said_of(source, objective=learned)
     )
+    model = dataclasses.replace(tiny.MODEL, num_classes=10)
+    assert said_of(source, model=model).endswith("do not fit: class_embed")
     process = dataclasses.replace(tiny.CONFIG.process, schedule="cosine")
     objective = Objective(prediction="v", loss_weight="min_snr")
     _, remark = said_of(source, process=process, objective=objective).splitlines()
