@@ -1,0 +1,141 @@
+"""Noise taken off a picture: the x_0 behind y = x_0 + noise n, with unit normal n.
+
+Scaled by alpha = 1 / sqrt(1 + noise^2) the picture is an x_t of the forward process,
+at the t where (1 - alpha_bar) / alpha_bar = noise^2. So a model that was trained to
+draw is a denoiser at any level of noise. Its prediction is E[x_0 | y], the answer of
+least squared error. The reverse chain from that x_t on draws from p(x_0 | y): sharper,
+and, as a draw is as far from the mean as the truth is, of twice the squared error.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ddpm_jax.editing.noise_level import check_noise
+from ddpm_jax.reverse import ModelFn
+from ddpm_jax.reverse import Variance
+from ddpm_jax.reverse import check_model
+from ddpm_jax.samplers import denoiser
+from ddpm_jax.samplers.ancestral import ancestral_sample
+from ddpm_jax.schedules import Schedule
+from ddpm_jax.spacings import half_log_snr
+from ddpm_jax.spacings import times_of
+from ddpm_jax.time_grids import TimeGrid
+from ddpm_jax.time_grids import time_grid_at
+
+
+def denoise(
+    params: object,
+    images: jax.Array,
+    *,
+    noise: float | jax.Array,
+    schedule: Schedule,
+    eps_fn: ModelFn | None = None,
+    x0_fn: ModelFn | None = None,
+    variance: Variance = "fixed_large",
+    clip_x0: bool = True,
+) -> jax.Array:
+    """Returns the mean of the x_0 that may lie behind noisy images [B, ...].
+
+    One call of the model, at a t that may lie between whole ones; nothing is drawn.
+
+    Args:
+      params: what eps_fn takes first.
+      images: [B, ...] in the scale of [-1, 1], with noise beyond it.
+      noise: its deviation in that scale, one for all or [B].
+      schedule: the tables of all T steps.
+      eps_fn: (params, x_t, t [B] float32) -> noise [B, ...]; or give x0_fn.
+      x0_fn: the same with x_0 for its answer.
+      variance: not used; what the model says of it is left out.
+      clip_x0: clip the answer to [-1, 1].
+
+    Raises:
+      ValueError: if noise is negative, or more than the schedule knows, or [B] is not
+        as many as there are images.
+
+    Example:
+      >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
+      >>> schedule = make_schedule(linear_beta_schedule(1000))
+      >>> truth = lambda params, x_t, t: jnp.full_like(x_t, 0.5)
+      >>> denoise({}, jnp.ones((1, 2)), noise=0.3, x0_fn=truth, schedule=schedule)
+      Array([[0.5, 0.5]], dtype=float32)
+    """
+    check_model(schedule, eps_fn, x0_fn)
+    check_noise(schedule, noise, images.shape[0])
+    table = jnp.cumsum(jnp.log1p(-schedule.betas))
+    level = jnp.broadcast_to(jnp.asarray(noise, jnp.float32), images.shape[:1])
+    t = jnp.interp(jnp.log1p(level**2), -table, jnp.arange(table.size, dtype=float))
+    level = level.reshape((-1,) + (1,) * (images.ndim - 1))
+    alpha = jax.lax.rsqrt(1 + level**2)
+    x_t = alpha * images
+    found = denoiser.denoise(
+        params,
+        x_t,
+        denoiser.Level(t, alpha, alpha * level),
+        eps_fn=eps_fn,
+        x0_fn=x0_fn,
+        clip_x0=clip_x0,
+    )
+    return found.x_0
+
+
+def denoise_sample(
+    params: object,
+    keys: jax.Array,
+    images: jax.Array,
+    *,
+    grid: TimeGrid,
+    eps_fn: ModelFn | None = None,
+    x0_fn: ModelFn | None = None,
+    variance: Variance = "fixed_large",
+    clip_x0: bool = True,
+) -> jax.Array:
+    """Draws an x_0 that may lie behind each of the noisy images [B, ...].
+
+    grid, from `denoising_grid`, knows how much noise there is. Keys and the model are
+    as in `ancestral_sample`.
+
+    Example:
+      >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
+      >>> schedule = make_schedule(linear_beta_schedule(1000))
+      >>> truth = lambda params, x_t, t: jnp.full_like(x_t, 0.5)
+      >>> denoise_sample({}, jax.random.key(0), jnp.ones((1, 2)), x0_fn=truth,
+      ...                grid=denoising_grid(schedule, 0.3, 10))
+      Array([[0.5, 0.5]], dtype=float32)
+    """
+    return ancestral_sample(
+        params,
+        keys,
+        images.shape,
+        grid=grid,
+        eps_fn=eps_fn,
+        x0_fn=x0_fn,
+        variance=variance,
+        clip_x0=clip_x0,
+        x_T=grid.alpha[0] * images,
+    )
+
+
+def denoising_grid(schedule: Schedule, noise: float, num_steps: int) -> TimeGrid:
+    """The times from the level of a noise down to x_0: num_steps, or all if fewer.
+
+    Raises:
+      ValueError: if there is no such level, or not at least one step.
+
+    Example:
+      >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
+      >>> schedule = make_schedule(linear_beta_schedule(1000))
+      >>> grid = denoising_grid(schedule, 0.3, 4)
+      >>> [round(t, 1) for t in grid.times]
+      [87.6, 58.4, 29.2, 0.0, -1.0]
+      >>> (grid.sigma / grid.alpha)[0].round(6).item()
+      0.3
+    """
+    check_noise(schedule, noise, 1)
+    if num_steps < 1:
+        raise ValueError(f"num_steps is {num_steps}; give at least 1")
+    with np.errstate(divide="ignore"):  # a beta of 1 ends in noise, and at no signal
+        table = np.log1p(-np.asarray(schedule.betas, np.float64)).cumsum()
+        start = times_of(table, half_log_snr(-np.log1p(np.array([noise**2]))))[0]
+    steps = min(num_steps, int(np.ceil(start)) + 1)
+    return time_grid_at(schedule, (*np.linspace(start, 0.0, steps).tolist(), -1.0))

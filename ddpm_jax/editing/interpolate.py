@@ -1,0 +1,122 @@
+"""From one picture to another through the latents: Sec. 4.3 of Ho et al. (2020).
+
+Both pictures are noised to one t, mixed on a straight line there, and the chain goes
+back from the mixture. All mixtures of a pair share all that is random, the noise of
+either end and that of every step, so that nothing but lambda changes along a row.
+
+Two independent noises in equal parts are weaker than one, by sqrt(1/2), so that in the
+middle x_t is smoother than the model is used to. The paper's mixture is this one.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from ddpm_jax import keys as per_image
+from ddpm_jax.reverse import ModelFn
+from ddpm_jax.reverse import Variance
+from ddpm_jax.samplers.ancestral import ancestral_sample
+from ddpm_jax.time_grids import TimeGrid
+
+# The second end is noised as an image of its own; no step has this number.
+SECOND = 2**32 - 1
+
+
+def interpolate(
+    params: object,
+    keys: jax.Array,
+    first: jax.Array,
+    second: jax.Array,
+    *,
+    lambdas: tuple[float, ...],
+    num_steps: int,
+    grid: TimeGrid,
+    eps_fn: ModelFn | None = None,
+    x0_fn: ModelFn | None = None,
+    variance: Variance = "fixed_large",
+    clip_x0: bool = True,
+) -> jax.Array:
+    """Returns L images [B, L, ...] between first and second [B, ...]: Figure 8.
+
+    With lambda = 0 and 1 the ends come back as far as num_steps steps of noise leave
+    them; the first as `sdedit` redraws it. With num_steps = 0 the pictures themselves
+    are mixed. The model and its options are as in `ancestral_sample`.
+
+    Args:
+      params: what eps_fn takes first.
+      keys: [B], one for each pair, or one key for pairs 0..B-1.
+      first: [B, ...] in [-1, 1].
+      second: the other ends, [B, ...].
+      lambdas: L shares of the second in x_t; static under jit.
+      num_steps: how many of the grid's steps, 0..S; the paper's t. Static under jit.
+      grid: the times of the whole chain, S steps.
+      eps_fn: (params, x_t, t [B]) -> noise [B, ...]; or give x0_fn.
+      x0_fn: the same with x_0 for its answer.
+      variance: of the reverse steps.
+      clip_x0: clip the predicted x_0 to [-1, 1] at each step.
+
+    Raises:
+      ValueError: unless the ends have one shape, num_steps is 0..S and keys fit.
+
+    Example:
+      >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
+      >>> from ddpm_jax.time_grids import make_time_grid
+      >>> grid = make_time_grid(make_schedule(linear_beta_schedule(1000)), 20)
+      >>> mixed = interpolate(
+      ...     {}, jax.random.key(0), jnp.zeros((1, 2)), jnp.ones((1, 2)),
+      ...     lambdas=(0.0, 0.5, 1.0), num_steps=0, grid=grid)
+      >>> mixed.tolist()
+      [[[0.0, 0.0], [0.5, 0.5], [1.0, 1.0]]]
+    """
+    if first.shape != second.shape:
+        raise ValueError(
+            f"the ends have shapes {first.shape} and {second.shape}; give two of one"
+        )
+    check_steps(num_steps, grid)
+    keys = per_image.one_each(keys, first.shape[0])
+    ends = first, second
+    if num_steps:
+        grid = dataclasses.replace(grid, times=grid.times[-1 - num_steps :])
+        numbers = grid.num_timesteps, SECOND  # the first as in sdedit
+        eps = (
+            per_image.normal(per_image.fold_in(keys, number), first.shape[1:])
+            for number in numbers
+        )
+        ends = tuple(
+            grid.alpha[0] * end + grid.sigma[0] * noise
+            for end, noise in zip(ends, eps, strict=True)
+        )
+    share = jnp.array(lambdas).reshape(1, -1, *(1 for _ in first.shape[1:]))
+    x_t = (1 - share) * ends[0][:, None] + share * ends[1][:, None]
+    if not num_steps:
+        return x_t
+    flat = x_t.reshape(-1, *first.shape[1:])
+    x_0 = ancestral_sample(
+        params,
+        jnp.repeat(keys, len(lambdas)),  # the same steps for each lambda
+        flat.shape,
+        grid=grid,
+        eps_fn=eps_fn,
+        x0_fn=x0_fn,
+        variance=variance,
+        clip_x0=clip_x0,
+        x_T=flat,
+    )
+    return x_0.reshape(x_t.shape)
+
+
+def check_steps(num_steps: int, grid: TimeGrid) -> None:
+    """Raises ValueError unless num_steps is a number of steps of a grid, or 0.
+
+    Example:
+      >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
+      >>> from ddpm_jax.time_grids import make_time_grid
+      >>> check_steps(5, make_time_grid(make_schedule(linear_beta_schedule(10)), 5))
+    """
+    if isinstance(num_steps, bool) or not isinstance(num_steps, int):
+        raise ValueError(f"num_steps is {num_steps!r}; give a whole number")
+    if not 0 <= num_steps <= grid.num_steps:
+        raise ValueError(
+            f"num_steps is {num_steps}; give 0..{grid.num_steps}, the steps of the grid"
+        )

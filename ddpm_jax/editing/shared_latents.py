@@ -1,0 +1,88 @@
+"""Images that share a latent: Sec. 4.3 and Figure 7 of Ho et al. (2020).
+
+One chain is run down to some t, and from there on several, each with noise of its own.
+What they have in common is what x_t decided: nothing at t = T-1, the layout in the
+middle, all but the grain at the end.
+"""
+
+import dataclasses
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ddpm_jax import keys as per_image
+from ddpm_jax.editing.interpolate import check_steps
+from ddpm_jax.reverse import ModelFn
+from ddpm_jax.reverse import Variance
+from ddpm_jax.samplers.ancestral import ancestral_sample
+from ddpm_jax.samplers.start import begin
+from ddpm_jax.time_grids import TimeGrid
+
+# Copies 1, 2, ... are images of their own; no step has these numbers.
+COPIES = 2**31
+
+
+class Shared(NamedTuple):
+    """A latent, and images that it led to."""
+
+    x_t: jax.Array  # [B, ...]
+    x_0: jax.Array  # [B, copies, ...]
+
+
+def share_latent(
+    params: object,
+    keys: jax.Array,
+    shape: tuple[int, ...],
+    *,
+    copies: int,
+    num_steps: int,
+    grid: TimeGrid,
+    eps_fn: ModelFn | None = None,
+    x0_fn: ModelFn | None = None,
+    variance: Variance = "fixed_large",
+    clip_x0: bool = True,
+) -> Shared:
+    """Draws images [B, copies, ...] that are one until num_steps steps remain.
+
+    Copy 0 is the image that `ancestral_sample` draws from the same keys. copies,
+    num_steps, shape and grid are static under jit; the model and its options are as
+    there.
+
+    Raises:
+      ValueError: unless copies is at least 1, num_steps is 0..S and keys fit.
+
+    Example:
+      >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
+      >>> from ddpm_jax.time_grids import make_time_grid
+      >>> grid = make_time_grid(make_schedule(linear_beta_schedule(1000)), 20)
+      >>> shared = share_latent(
+      ...     {}, jax.random.key(0), (2, 3), copies=4, num_steps=10, grid=grid,
+      ...     x0_fn=lambda params, x_t, t: jnp.zeros_like(x_t))
+      >>> shared.x_t.shape, shared.x_0.shape
+      ((2, 3), (2, 4, 3))
+    """
+    if copies < 1:
+        raise ValueError(f"copies is {copies}; give at least 1")
+    check_steps(num_steps, grid)
+    sample = partial(
+        ancestral_sample,
+        params,
+        eps_fn=eps_fn,
+        x0_fn=x0_fn,
+        variance=variance,
+        clip_x0=clip_x0,
+    )
+    keys, x_t = begin(keys, shape, grid.num_timesteps, None)
+    split = grid.num_steps - num_steps
+    if split:
+        above = dataclasses.replace(grid, times=grid.times[: split + 1])
+        x_t = sample(keys, shape, grid=above, x_T=x_t)
+    x_0 = jnp.repeat(x_t, copies, axis=0)
+    if num_steps:
+        others = [per_image.fold_in(keys, COPIES + n) for n in range(1, copies)]
+        all_keys = jnp.stack([keys, *others], axis=1).reshape(-1)
+        below = dataclasses.replace(grid, times=grid.times[split:])
+        x_0 = sample(all_keys, x_0.shape, grid=below, x_T=x_0)
+    return Shared(x_t, x_0.reshape(shape[0], copies, *shape[1:]))
