@@ -11,6 +11,7 @@ from tyro.conf import configure
 
 from ddpm_jax import command
 from ddpm_jax.data.fit import FITS
+from ddpm_jax.denoise_mode import Denoise
 from ddpm_jax.edit_modes import Colourise
 from ddpm_jax.edit_modes import Deblur
 from ddpm_jax.edit_modes import Img2img
@@ -28,7 +29,7 @@ class Edit:
     it, the seed and the number of the variation alone.
     """
 
-    mode: Inpaint | Img2img | Upscale | Colourise | Deblur
+    mode: Inpaint | Img2img | Upscale | Colourise | Deblur | Denoise
     """What to do."""
     workdir: Path
     """The folder of the run, or a .safetensors file of its weights."""

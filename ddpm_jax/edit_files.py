@@ -54,6 +54,11 @@ def write_edits(
     if task.mask is not None:
         painted = read_mask(task.mask, pictures.paths, policy)
     names = names_of(out, pictures.paths, num, task.mask)
+    if task.remarks is not None:
+        for path, remark in zip(
+            pictures.paths, task.remarks(pictures.images), strict=True
+        ):
+            print(f"{path}: {remark}")
     rows = rows_of(pictures, painted, num)
     drawn = np.empty((len(names), *trained.parts.shape), np.uint8)
     size = min(batch_size, len(names))

@@ -37,6 +37,8 @@ class Task(NamedTuple):
     edit: Edit
     before: Callable[[np.ndarray, np.ndarray], np.ndarray]  # what is shown beside it
     mask: Path | None = None
+    # uint8 [N, H, W, C] -> a line to print for each picture
+    remarks: Callable[[np.ndarray], list[str]] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

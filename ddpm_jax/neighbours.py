@@ -14,7 +14,7 @@ import numpy as np
 class Neighbours(NamedTuple):
     """The k nearest rows to each of Q queries, the nearest first."""
 
-    index: np.ndarray  # int [Q, k]
+    rows: np.ndarray  # int [Q, k]
     distance: np.ndarray  # float64 [Q, k], Euclidean
 
 
@@ -30,7 +30,7 @@ def nearest(queries: np.ndarray, blocks: Iterable[np.ndarray], k: int) -> Neighb
     Example:
       >>> blocks = [np.array([[0.0], [5.0]]), np.array([[2.0]])]
       >>> found = nearest(np.array([[1.8]]), blocks, k=2)
-      >>> found.index.tolist(), found.distance.round(6).tolist()
+      >>> found.rows.tolist(), found.distance.round(6).tolist()
       ([[2, 0]], [[0.2, 1.8]])
     """
     if k < 1:
@@ -65,8 +65,9 @@ def squares(a: np.ndarray, b: np.ndarray) -> np.ndarray:
       [[25.0]]
     """
     a, b = a.astype(np.float64), b.astype(np.float64)
-    found = (a**2).sum(1)[:, None] - 2 * a @ b.T + (b**2).sum(1)[None]
-    return np.maximum(found, 0.0)
+    total = (a**2).sum(1)[:, None] - 2 * a @ b.T + (b**2).sum(1)[None]
+    found: np.ndarray = np.maximum(total, 0.0)
+    return found
 
 
 def central(images: np.ndarray, share: float) -> np.ndarray:

@@ -18,6 +18,7 @@ from ddpm_jax.editing.denoise import denoise_sample
 from ddpm_jax.editing.denoise import denoising_grid
 from ddpm_jax.editing.noise_level import estimate_noise
 from ddpm_jax.editing.noise_level import most_noise
+from ddpm_jax.editing.noise_level import nearest_t
 from ddpm_jax.schedules import SCHEDULES
 from ddpm_jax.schedules import linear_beta_schedule
 from ddpm_jax.schedules import make_schedule
@@ -26,13 +27,13 @@ SCHEDULE = make_schedule(linear_beta_schedule(1000))
 JSD = make_schedule(SCHEDULES["jsd"](12, 0, 0))
 KEY = jax.random.key(0)
 MEAN, STD = 0.2, 0.5
-DATA = oracles.Mixture(*(np.array([[x]]) for x in (1.0, MEAN, STD)))
-# It is asked at t between whole ones, where log alpha_bar lies on straight lines.
 EXACT = {
-    "eps_fn": oracles.mixture_eps(DATA, SCHEDULE),
+    "eps_fn": oracles.gaussian_eps(MEAN, STD, SCHEDULE),
     "schedule": SCHEDULE,
     "clip_x0": False,
 }
+ALPHA_BAR = np.cumprod(1 - linear_beta_schedule(1000))
+LEVELS = np.sqrt((1 - ALPHA_BAR) / ALPHA_BAR)
 STATIC = ("eps_fn", "x0_fn", "variance", "clip_x0")
 clean = jax.jit(denoise, static_argnames=STATIC)
 draw = jax.jit(denoise_sample, static_argnames=(*STATIC, "grid"))
@@ -48,15 +49,26 @@ def with_noise(noise: float, count: int) -> tuple[np.ndarray, np.ndarray]:
     return x_0, (x_0 + noise * rng.standard_normal(x_0.shape)).astype(np.float32)
 
 
-def test_one_call_of_an_exact_model_is_the_posterior_mean_at_any_noise() -> None:
+def test_one_call_of_an_exact_model_is_the_posterior_mean_at_each_level() -> None:
     images = jnp.linspace(-2, 2, 6)[:, None]
-    noise = np.array([0.0, 0.003, 0.0317, 0.2, 1.7, 30.0])  # the second below t = 0
+    noise = LEVELS[[0, 1, 50, 300, 700, 950]]
     found = clean({}, images, noise=jnp.asarray(noise, jnp.float32), **EXACT)
     share = kept(noise)[:, None]
     expected = MEAN + share * (np.asarray(images) - MEAN)
     np.testing.assert_allclose(found, expected, atol=2e-5)
-    one = clean({}, images[3:4], noise=0.2, **EXACT)
+    one = clean({}, images[3:4], noise=noise[3], **EXACT)
     np.testing.assert_allclose(one, found[3:4], atol=1e-6)
+
+
+def test_t_is_the_nearest_and_below_one_step_the_first() -> None:
+    between = np.sqrt(LEVELS[:-1] * LEVELS[1:])
+    found = np.asarray(nearest_t(SCHEDULE, jnp.asarray(between, jnp.float32)))
+    assert ((found == np.arange(999)) | (found == np.arange(1, 1000))).all()
+    some = np.array([0, 1, 50, 300, 999])
+    np.testing.assert_array_equal(
+        nearest_t(SCHEDULE, jnp.asarray(LEVELS[some], jnp.float32)), some
+    )
+    assert nearest_t(SCHEDULE, jnp.array([0.0, 0.003])).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("noise", [0.1, 0.6])
@@ -103,13 +115,11 @@ def test_what_a_model_says_of_the_variance_is_left_out() -> None:
 
 
 def test_the_chain_begins_where_the_noise_is_that_of_the_picture() -> None:
-    for noise in (0.02, 0.5, 100.0):
-        grid = denoising_grid(SCHEDULE, noise, 1000)
-        assert grid.sigma[0] / grid.alpha[0] == pytest.approx(noise, rel=1e-6)
-        assert grid.times[-2:] == (0.0, -1.0)
-    # What is less than one step of noise is one step.
-    assert denoising_grid(SCHEDULE, 0.001, 50).times == (0.0, -1.0)
-    assert denoising_grid(SCHEDULE, 0.02, 50).num_steps < 50
+    for t in (3, 258, 900):
+        grid = denoising_grid(SCHEDULE, LEVELS[t], 1000)
+        assert grid.times == (*range(t, -1, -1), -1)
+    assert denoising_grid(SCHEDULE, LEVELS[900], 4).times == (900, 600, 300, 0, -1)
+    assert denoising_grid(SCHEDULE, 0.001, 50).times == (0, -1)
 
 
 @pytest.mark.parametrize("noise", [0.02, 0.2, 1.0])

@@ -11,15 +11,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ddpm_jax.diffusion import at
 from ddpm_jax.editing.noise_level import check_noise
+from ddpm_jax.editing.noise_level import nearest_t
 from ddpm_jax.reverse import ModelFn
 from ddpm_jax.reverse import Variance
 from ddpm_jax.reverse import check_model
-from ddpm_jax.samplers import denoiser
+from ddpm_jax.reverse import reverse_step
 from ddpm_jax.samplers.ancestral import ancestral_sample
 from ddpm_jax.schedules import Schedule
-from ddpm_jax.spacings import half_log_snr
-from ddpm_jax.spacings import times_of
 from ddpm_jax.time_grids import TimeGrid
 from ddpm_jax.time_grids import time_grid_at
 
@@ -37,16 +37,16 @@ def denoise(
 ) -> jax.Array:
     """Returns the mean of the x_0 that may lie behind noisy images [B, ...].
 
-    One call of the model, at a t that may lie between whole ones; nothing is drawn.
+    One call of the model, at the t whose noise is nearest; nothing is drawn.
 
     Args:
       params: what eps_fn takes first.
       images: [B, ...] in the scale of [-1, 1], with noise beyond it.
       noise: its deviation in that scale, one for all or [B].
       schedule: the tables of all T steps.
-      eps_fn: (params, x_t, t [B] float32) -> noise [B, ...]; or give x0_fn.
+      eps_fn: (params, x_t, t [B] int32) -> noise [B, ...]; or give x0_fn.
       x0_fn: the same with x_0 for its answer.
-      variance: not used; what the model says of it is left out.
+      variance: not used, but that a "learned" one is divided from the answer.
       clip_x0: clip the answer to [-1, 1].
 
     Raises:
@@ -62,21 +62,17 @@ def denoise(
     """
     check_model(schedule, eps_fn, x0_fn)
     check_noise(schedule, noise, images.shape[0])
-    table = jnp.cumsum(jnp.log1p(-schedule.betas))
-    level = jnp.broadcast_to(jnp.asarray(noise, jnp.float32), images.shape[:1])
-    t = jnp.interp(jnp.log1p(level**2), -table, jnp.arange(table.size, dtype=float))
-    level = level.reshape((-1,) + (1,) * (images.ndim - 1))
-    alpha = jax.lax.rsqrt(1 + level**2)
-    x_t = alpha * images
-    found = denoiser.denoise(
+    t = nearest_t(schedule, jnp.broadcast_to(jnp.asarray(noise), images.shape[:1]))
+    return reverse_step(
         params,
-        x_t,
-        denoiser.Level(t, alpha, alpha * level),
+        at(schedule.sqrt_alphas_cumprod, t, images) * images,
+        t,
+        schedule=schedule,
         eps_fn=eps_fn,
         x0_fn=x0_fn,
+        variance=variance,
         clip_x0=clip_x0,
-    )
-    return found.x_0
+    ).x_0
 
 
 def denoise_sample(
@@ -125,17 +121,12 @@ def denoising_grid(schedule: Schedule, noise: float, num_steps: int) -> TimeGrid
     Example:
       >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
       >>> schedule = make_schedule(linear_beta_schedule(1000))
-      >>> grid = denoising_grid(schedule, 0.3, 4)
-      >>> [round(t, 1) for t in grid.times]
-      [87.6, 58.4, 29.2, 0.0, -1.0]
-      >>> (grid.sigma / grid.alpha)[0].round(6).item()
-      0.3
+      >>> denoising_grid(schedule, 0.3, 4).times
+      (88, 59, 29, 0, -1)
     """
     check_noise(schedule, noise, 1)
     if num_steps < 1:
         raise ValueError(f"num_steps is {num_steps}; give at least 1")
-    with np.errstate(divide="ignore"):  # a beta of 1 ends in noise, and at no signal
-        table = np.log1p(-np.asarray(schedule.betas, np.float64)).cumsum()
-        start = times_of(table, half_log_snr(-np.log1p(np.array([noise**2]))))[0]
-    steps = min(num_steps, int(np.ceil(start)) + 1)
-    return time_grid_at(schedule, (*np.linspace(start, 0.0, steps).tolist(), -1.0))
+    start = int(nearest_t(schedule, jnp.array([noise]))[0])
+    times = np.linspace(start, 0, min(num_steps, start + 1)).round().astype(int)
+    return time_grid_at(schedule, (*times.tolist(), -1))

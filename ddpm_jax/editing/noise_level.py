@@ -37,6 +37,22 @@ def estimate_noise(images: jax.Array) -> jax.Array:
     return jnp.median(abs(detail), axis=(1, 2, 3)) / MEDIAN
 
 
+def nearest_t(schedule: Schedule, noise: jax.Array) -> jax.Array:
+    """The t [B] whose noise, relative to the signal, is nearest to noise [B].
+
+    Nearest by log(1 + noise^2) = -log alpha_bar. Less than one step of noise is t = 0.
+
+    Example:
+      >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
+      >>> schedule = make_schedule(linear_beta_schedule(1000))
+      >>> nearest_t(schedule, jnp.array([0.0, 0.3, 1.0])).tolist()
+      [0, 88, 258]
+    """
+    table = -jnp.cumsum(jnp.log1p(-schedule.betas))
+    t = jnp.interp(jnp.log1p(noise**2), table, jnp.arange(table.size, dtype=float))
+    return jnp.round(t).astype(jnp.int32)
+
+
 def most_noise(schedule: Schedule) -> float:
     """The most noise that a schedule knows, relative to the signal.
 

@@ -1,0 +1,100 @@
+"""The mode of edit.py that takes noise off pictures."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ddpm_jax.build import Parts
+from ddpm_jax.edit_modes import Edit
+from ddpm_jax.edit_modes import Mode
+from ddpm_jax.edit_modes import Task
+from ddpm_jax.edit_modes import as_it_is
+from ddpm_jax.editing.denoise import denoise
+from ddpm_jax.editing.denoise import denoise_sample
+from ddpm_jax.editing.denoise import denoising_grid
+from ddpm_jax.editing.noise_level import estimate_noise
+from ddpm_jax.editing.noise_level import most_noise
+from ddpm_jax.images import to_model_range
+
+HALF = 127.5
+"""Values of 0..255 in a unit of [-1, 1]."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Denoise(Mode):
+    """Takes noise off a picture: the mean of what may lie behind it, or a draw."""
+
+    noise: float | None = None
+    """Deviation of the noise, in values of 0..255; estimated from each picture if not
+    given."""
+    draw: bool = False
+    """Draw what may lie behind the picture, in place of the mean; needs --noise."""
+    steps: int = 100
+    """Steps of a draw, or all that there are from that noise."""
+
+    def task(self, parts: Parts) -> Task:
+        """Binds denoising to a model."""
+        height, width, channels = parts.shape
+        remarks = self.estimates if self.noise is None else None
+        edit = self.drawing(parts) if self.draw else self.cleaning(parts)
+        return Task((height, width), channels, edit, as_it_is, remarks=remarks)
+
+    def cleaning(self, parts: Parts) -> Edit:
+        """The posterior mean, at the noise given or estimated."""
+        if self.noise is not None:
+            check_level(parts, self.noise)
+        model = {"schedule": parts.schedule, **model_of(parts)}
+        given = None if self.noise is None else self.noise / HALF
+
+        def edit(
+            params: object, keys: jax.Array, images: jax.Array, painted: jax.Array
+        ) -> jax.Array:
+            noise = estimate_noise(images) if given is None else given
+            return denoise(params, images, noise=noise, **model)
+
+        return edit
+
+    def drawing(self, parts: Parts) -> Edit:
+        """A draw of the posterior, at the noise given."""
+        if self.noise is None:
+            raise ValueError(
+                "--draw takes the steps of one level of noise; give --noise as well, "
+                "its deviation in values of 0..255"
+            )
+        if self.steps < 1:
+            raise ValueError(f"--steps is {self.steps}; give at least 1")
+        check_level(parts, self.noise)
+        grid = denoising_grid(parts.schedule, self.noise / HALF, self.steps)
+        model = {"grid": grid, **model_of(parts, few=True)}
+        return lambda params, keys, images, painted: denoise_sample(
+            params, keys, images, **model
+        )
+
+    @staticmethod
+    def estimates(images: np.ndarray) -> list[str]:
+        """One line for each of uint8 images [N, H, W, C]: the noise found in it."""
+        found = np.asarray(estimate_noise(to_model_range(jnp.asarray(images)))) * HALF
+        return [f"noise of deviation {noise:.1f}, estimated" for noise in found]
+
+
+def model_of(parts: Parts, few: bool = False) -> dict[str, Any]:
+    """A model's arguments for a function that edits; few: for steps longer than one."""
+    names = ("eps_fn", "x0_fn", "variance", "clip_x0")
+    model = {name: parts.sampler[name] for name in names if name in parts.sampler}
+    if few and model["variance"] == "learned":
+        # It is that of single steps; the posterior's is known for steps of any length.
+        model["variance"] = "fixed_small"
+    return model
+
+
+def check_level(parts: Parts, noise: float) -> None:
+    """Raises ValueError unless a model knows noise of a deviation, in 0..255."""
+    most = most_noise(parts.schedule) * HALF
+    if not 0 <= noise <= most:
+        raise ValueError(
+            f"--noise is {noise:g}; this model knows 0 to {most:.0f}, in values of "
+            "0..255"
+        )

@@ -1,0 +1,249 @@
+"""The figures of figure.py: their options, and what they call."""
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from tyro.conf import Positional
+
+from ddpm_jax.config import Config
+from ddpm_jax.data import Dataset
+from ddpm_jax.data import load
+from ddpm_jax.data.decode import Policy
+from ddpm_jax.denoising_figure import write_denoising
+from ddpm_jax.latent_figures import write_interpolation
+from ddpm_jax.latent_figures import write_shared
+from ddpm_jax.neighbour_figure import read_samples
+from ddpm_jax.neighbour_figure import write_neighbours
+from ddpm_jax.neighbours import central
+from ddpm_jax.pictures import read_image
+from ddpm_jax.process_figures import write_progressive
+from ddpm_jax.process_figures import write_strips
+from ddpm_jax.sampling import Trained
+from ddpm_jax.sampling import draw
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """A figure; its write is called once everything that it was given is known."""
+
+    def write(self, out: Path, trained: Trained, seed: int) -> list[Path]:
+        """Writes the figure of a model into out; ValueError if an option can't be."""
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True)
+class Strips(Figure):
+    """The forward and the reverse process, one above the other."""
+
+    picture: Path | None = None
+    """What the forward process takes apart; a held-out image if not given."""
+    frames: int = 8
+    """How many t."""
+    data: str | None = None
+    """The images, as in a config's data.source; those of the run if not given."""
+
+    def write(self, out: Path, trained: Trained, seed: int) -> list[Path]:
+        """Writes strips.png."""
+        at_least("frames", self.frames, 2)
+        if self.picture is None:
+            image = held_out(trained.config, self.data, 1)[0]
+        else:
+            data = trained.config.data
+            policy = Policy(data.image_size, data.channels, data.fit)
+            image = read_image(self.picture, policy)
+        return write_strips(out, trained, image, seed=seed, count=self.frames)
+
+
+@dataclasses.dataclass(frozen=True)
+class Progressive(Figure):
+    """How samples come to be: the x_0 that is predicted, as t falls (Figure 6)."""
+
+    shown: int = 6
+    """Samples that the board shows."""
+    frames: int = 10
+    """How many t it shows."""
+    num: int = 64
+    """Samples that the curve is the mean of."""
+
+    def write(self, out: Path, trained: Trained, seed: int) -> list[Path]:
+        """Writes progressive.png, progressive_curve.png and progressive.csv."""
+        at_least("shown", self.shown, 1)
+        at_least("frames", self.frames, 2)
+        at_least("num", self.num, self.shown)
+        return write_progressive(
+            out,
+            trained,
+            seed=seed,
+            num=self.num,
+            shown=self.shown,
+            frames=self.frames,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class SharedLatents(Figure):
+    """Samples that are one down to some t, and then part (Figure 7)."""
+
+    t: tuple[int, ...] = (1000, 750, 500, 250)
+    """Steps of noise at which they part, of the model's T."""
+    copies: int = 7
+    """How many samples."""
+    image: int = 0
+    """The number of the sample that they are copies of."""
+    steps: int | None = None
+    """Steps of the whole chain; all T if not given."""
+
+    def write(self, out: Path, trained: Trained, seed: int) -> list[Path]:
+        """Writes shared_latents.png."""
+        at_least("copies", self.copies, 1)
+        at_least("image", self.image, 0)
+        return write_shared(
+            out,
+            trained,
+            image=self.image,
+            copies=self.copies,
+            t=self.t,
+            steps=self.steps,
+            seed=seed,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Interpolate(Figure):
+    """Images between two pictures, by way of their latents (Figures 8 and 9)."""
+
+    first: Positional[Path]
+    """A picture."""
+    second: Positional[Path]
+    """And another one."""
+    lambdas: tuple[float, ...] = (0.0, 0.2, 0.4, 0.5, 0.6, 0.8, 1.0)
+    """Shares of the second picture."""
+    t: tuple[int, ...] = (500,)
+    """Steps of noise at which they are mixed, of the model's T; several give rows."""
+    steps: int | None = None
+    """Steps of the whole chain; all T if not given."""
+    fit: Literal["crop", "pad", "pad_white", "stretch"] = "crop"
+    """How a picture of another size is brought to the right one; see docs/data.md."""
+
+    def write(self, out: Path, trained: Trained, seed: int) -> list[Path]:
+        """Writes interpolation.png, and a file for each t and lambda."""
+        wrong = [weight for weight in self.lambdas if not 0 <= weight <= 1]
+        if wrong or not self.lambdas:
+            got = f"{wrong[0]:g}" if wrong else "not given"
+            raise ValueError(f"--lambdas is {got}; give numbers in 0..1")
+        data = trained.config.data
+        policy = Policy(data.image_size, data.channels, self.fit)
+        ends = np.stack([read_image(x, policy) for x in (self.first, self.second)])
+        return write_interpolation(
+            out,
+            trained,
+            ends,
+            lambdas=self.lambdas,
+            t=self.t,
+            steps=self.steps,
+            seed=seed,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class NearestNeighbours(Figure):
+    """Samples, and the training images nearest to each (Figures 12 and 15)."""
+
+    num: int = 6
+    """How many samples."""
+    k: int = 8
+    """How many neighbours of each."""
+    samples: Path | None = None
+    """Take the first of this samples.npz of sample.py, and draw none."""
+    middle: float = 1.0
+    """The share of either side, about the middle, that is compared."""
+    data: str | None = None
+    """The images, as in a config's data.source; those of the run if not given."""
+
+    def write(self, out: Path, trained: Trained, seed: int) -> list[Path]:
+        """Writes neighbours.png and neighbours.csv."""
+        at_least("num", self.num, 1)
+        at_least("k", self.k, 1)
+        shape = trained.parts.shape
+        central(np.zeros((1, *shape)), self.middle)  # for its error
+        dataset = images_of(trained.config, self.data)
+        if self.samples is not None:
+            samples = read_samples(self.samples, self.num, shape)
+        else:
+            print(f"drawing {self.num} samples ...", flush=True)
+            drawn = draw(trained, num=self.num, seed=seed, batch_size=self.num)
+            samples = np.concatenate(list(drawn))
+        return write_neighbours(
+            out,
+            samples,
+            dataset,
+            features=lambda images: central(images, self.middle),
+            k=self.k,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Denoising(Figure):
+    """Noise taken off held-out images, beside filters that were never trained."""
+
+    noise: tuple[float, ...] = (10.0, 25.0, 50.0, 100.0)
+    """Deviations of the noise, in values of 0..255."""
+    num: int = 64
+    """How many images."""
+    shown: int = 5
+    """How many of them the boards show."""
+    batch_size: int = 64
+    """Images at a time."""
+    data: str | None = None
+    """The images, as in a config's data.source; those of the run if not given."""
+
+    def write(self, out: Path, trained: Trained, seed: int) -> list[Path]:
+        """Writes a board for each level, denoising.csv and denoising.md."""
+        at_least("num", self.num, 1)
+        at_least("shown", self.shown, 1)
+        at_least("batch-size", self.batch_size, 1)
+        if not self.noise:
+            raise ValueError("--noise is not given; give deviations, such as 25")
+        return write_denoising(
+            out,
+            trained,
+            held_out(trained.config, self.data, self.num),
+            levels=self.noise,
+            shown=self.shown,
+            seed=seed,
+            batch_size=self.batch_size,
+        )
+
+
+def images_of(config: Config, source: str | None) -> Dataset:
+    """The images of a run, or those of another source in the run's size.
+
+    Raises:
+      FileNotFoundError, ValueError: if they can't be had.
+    """
+    data = config.data
+    try:
+        return load(
+            source or data.source,
+            image_size=data.image_size,
+            channels=data.channels,
+            fit=data.fit,
+            held_out=data.held_out,
+            seed=data.seed,
+        )
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}; give --data, where it is") from None
+
+
+def held_out(config: Config, source: str | None, num: int) -> np.ndarray:
+    """The first num held-out images of a run, or all: uint8 [n, H, W, C]."""
+    images = images_of(config, source).held_out
+    return images[np.arange(min(num, len(images)))]
+
+
+def at_least(name: str, value: int, least: int) -> None:
+    """Raises ValueError if an option is less than it may be."""
+    if value < least:
+        raise ValueError(f"--{name} is {value}; give at least {least}")

@@ -1,0 +1,69 @@
+"""Draws the figures of the paper: python figure.py --workdir runs/digits --help."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tyro.conf import CascadeSubcommandArgs
+from tyro.conf import OmitArgPrefixes
+from tyro.conf import OmitSubcommandPrefixes
+from tyro.conf import configure
+
+from ddpm_jax import command
+from ddpm_jax.figure_modes import Denoising
+from ddpm_jax.figure_modes import Interpolate
+from ddpm_jax.figure_modes import NearestNeighbours
+from ddpm_jax.figure_modes import Progressive
+from ddpm_jax.figure_modes import SharedLatents
+from ddpm_jax.figure_modes import Strips
+
+
+@configure(CascadeSubcommandArgs, OmitArgPrefixes, OmitSubcommandPrefixes)
+@dataclass(frozen=True)
+class Draw:
+    """Draws a figure of a trained model, as the paper has them.
+
+    figure.py FIGURE --help lists what a figure takes; docs/figures.md shows them.
+    """
+
+    figure: (
+        Strips
+        | Progressive
+        | SharedLatents
+        | Interpolate
+        | NearestNeighbours
+        | Denoising
+    )
+    """Which figure."""
+    workdir: Path
+    """The folder of the run, or a .safetensors file of its weights."""
+    out: Path = Path("figures")
+    """The folder for the files."""
+    seed: int = 0
+    """Of all that is drawn."""
+    step: int | None = None
+    """Take the checkpoint of this step; the newest if not given."""
+    ema: bool = True
+    """Take the running average of the parameters, as the paper does."""
+
+
+def main(arguments: list[str]) -> int:
+    """Parses, draws, and prints where the files are."""
+    options = command.parse(Draw, arguments)
+    command.check_range(options, seed=(0, 2**32 - 1))
+    if options.out.exists() and not options.out.is_dir():
+        raise ValueError(f"--out {options.out} is a file; give a folder")
+    command.set_up_jax()
+    from ddpm_jax import chains
+    from ddpm_jax import sampling
+
+    trained = sampling.load_trained(options.workdir, step=options.step, ema=options.ema)
+    chains.check_labels(trained.parts, chains.Chain())
+    print(sampling.describe(trained))
+    written = options.figure.write(options.out, trained, options.seed)
+    print("\n".join(f"wrote {path}" for path in written))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main, sys.argv[1:]))
