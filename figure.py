@@ -20,13 +20,13 @@ from ddpm_jax.figure_modes import Strips
 
 @configure(CascadeSubcommandArgs, OmitArgPrefixes, OmitSubcommandPrefixes)
 @dataclass(frozen=True)
-class Draw:
+class Figure:
     """Draws a figure of a trained model, as the paper has them.
 
-    figure.py FIGURE --help lists what a figure takes; docs/figures.md shows them.
+    figure.py KIND --help lists what a figure takes; docs/figures.md shows them.
     """
 
-    figure: (
+    kind: (
         Strips
         | Progressive
         | SharedLatents
@@ -34,7 +34,7 @@ class Draw:
         | NearestNeighbours
         | Denoising
     )
-    """Which figure."""
+    """What to draw."""
     workdir: Path
     """The folder of the run, or a .safetensors file of its weights."""
     out: Path = Path("figures")
@@ -49,7 +49,7 @@ class Draw:
 
 def main(arguments: list[str]) -> int:
     """Parses, draws, and prints where the files are."""
-    options = command.parse(Draw, arguments)
+    options = command.parse(Figure, arguments)
     command.check_range(options, seed=(0, 2**32 - 1))
     if options.out.exists() and not options.out.is_dir():
         raise ValueError(f"--out {options.out} is a file; give a folder")
@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> int:
     trained = sampling.load_trained(options.workdir, step=options.step, ema=options.ema)
     chains.check_labels(trained.parts, chains.Chain())
     print(sampling.describe(trained))
-    written = options.figure.write(options.out, trained, options.seed)
+    written = options.kind.write(options.out, trained, options.seed)
     print("\n".join(f"wrote {path}" for path in written))
     return 0
 

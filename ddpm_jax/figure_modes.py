@@ -25,8 +25,8 @@ from ddpm_jax.sampling import draw
 
 
 @dataclasses.dataclass(frozen=True)
-class Figure:
-    """A figure; its write is called once everything that it was given is known."""
+class Kind:
+    """A kind of figure: its options, and how it is drawn."""
 
     def write(self, out: Path, trained: Trained, seed: int) -> list[Path]:
         """Writes the figure of a model into out; ValueError if an option can't be."""
@@ -34,7 +34,7 @@ class Figure:
 
 
 @dataclasses.dataclass(frozen=True)
-class Strips(Figure):
+class Strips(Kind):
     """The forward and the reverse process, one above the other."""
 
     picture: Path | None = None
@@ -57,7 +57,7 @@ class Strips(Figure):
 
 
 @dataclasses.dataclass(frozen=True)
-class Progressive(Figure):
+class Progressive(Kind):
     """How samples come to be: the x_0 that is predicted, as t falls (Figure 6)."""
 
     shown: int = 6
@@ -83,7 +83,7 @@ class Progressive(Figure):
 
 
 @dataclasses.dataclass(frozen=True)
-class SharedLatents(Figure):
+class SharedLatents(Kind):
     """Samples that are one down to some t, and then part (Figure 7)."""
 
     t: tuple[int, ...] = (1000, 750, 500, 250)
@@ -111,7 +111,7 @@ class SharedLatents(Figure):
 
 
 @dataclasses.dataclass(frozen=True)
-class Interpolate(Figure):
+class Interpolate(Kind):
     """Images between two pictures, by way of their latents (Figures 8 and 9)."""
 
     first: Positional[Path]
@@ -148,7 +148,7 @@ class Interpolate(Figure):
 
 
 @dataclasses.dataclass(frozen=True)
-class NearestNeighbours(Figure):
+class NearestNeighbours(Kind):
     """Samples, and the training images nearest to each (Figures 12 and 15)."""
 
     num: int = 6
@@ -185,7 +185,7 @@ class NearestNeighbours(Figure):
 
 
 @dataclasses.dataclass(frozen=True)
-class Denoising(Figure):
+class Denoising(Kind):
     """Noise taken off held-out images, beside filters that were never trained."""
 
     noise: tuple[float, ...] = (10.0, 25.0, 50.0, 100.0)

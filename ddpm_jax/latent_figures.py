@@ -43,12 +43,17 @@ def write_shared(
     grid, counts = chain_at(trained.parts, t, steps)
     rows = []
     for time, count in zip(t, counts, strict=True):
-        print(f"{copies} samples that part at t = {time} ...", flush=True)
         draw = partial(
             draw_shared, parts=trained.parts, copies=copies, num_steps=count, grid=grid
         )
         index = np.array([image])
         rows.append(mapped(trained, seed, draw, index)[0])
+        spread = rows[-1][1:].std(0)
+        print(
+            f"{copies} samples that part at t = {time} spread by "
+            f"{np.sqrt(np.square(spread).mean()):.1f} of 255 about their mean",
+            flush=True,
+        )
     path = save_board(
         out / "shared_latents.png",
         np.stack(rows),
@@ -100,7 +105,6 @@ def write_interpolation(
     grid, counts = chain_at(trained.parts, t, steps)
     rows, written = [], []
     for time, count in zip(t, counts, strict=True):
-        print(f"{len(lambdas)} images by way of t = {time} ...", flush=True)
         draw = partial(
             draw_between,
             parts=trained.parts,
@@ -111,6 +115,7 @@ def write_interpolation(
         pair = {"first": ends[:1], "second": ends[1:], "number": np.zeros(1, np.int32)}
         images = mapped(trained, seed, draw, pair)[0]
         rows.append(np.concatenate([ends[:1], images, ends[1:]]))
+        print(f"{len(lambdas)} images by way of t = {time}", flush=True)
         written += [
             save_png(out / f"t{time}_lambda{weight:g}.png", image)
             for weight, image in zip(lambdas, images, strict=True)

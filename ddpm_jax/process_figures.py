@@ -73,6 +73,12 @@ def write_progressive(
         above=[*(f"t = {steps[i]}" for i in chosen), "sample"],
     )
     predicted, noisy = (distances(np.asarray(x), x_0) for x in (kept.x_0, kept.x_t))
+    first, pairs = predicted[0], zip(steps, predicted, strict=True)
+    half = next(t for t, distance in pairs if 2 * distance <= first)
+    print(
+        f"predicted at t = {steps[0]}, x_0 is {first:.0f} of 255 from the sample (RMSE, "
+        f"mean of {num}); half as much at t = {half}"
+    )
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["t", "rmse_of_predicted_x_0", "rmse_of_x_t"])

@@ -94,7 +94,8 @@ def commands(page: str = "README.md") -> list[list[str]]:
     """Returns a page's fenced `python script.py ...` lines, as words."""
     fences = re.findall(r"^```\w*\n(.*?)^```", read(page), re.DOTALL | re.M)
     lines = "".join(fences).replace("\\\n", " ").splitlines()
-    call = re.compile(r"python3? ((?:train|sample|edit|evaluate)\.py\b.*)")
+    scripts = "train|sample|edit|evaluate|export|figure"
+    call = re.compile(rf"python3? ((?:{scripts})\.py.*)")
     found = [call.search(line) for line in lines]
     return [shlex.split(match[1], comments=True) for match in found if match]
 
@@ -125,7 +126,7 @@ def config_of(words: list[str]) -> list[str]:
 
 def mode_of(words: list[str]) -> list[str]:
     """Returns the mode of an edit.py command, or nothing."""
-    modes = ("inpaint", "img2img", "upscale", "deblur", "colourise")
+    modes = ("inpaint", "img2img", "upscale", "deblur", "colourise", "denoise")
     return [word for word in words if word in modes]
 
 
