@@ -18,11 +18,13 @@ class Evaluate(Settings):
 
     workdir: Path | None = None
     """The folder of the run, or a .safetensors file of its weights."""
+    pretrained: str | None = None
+    """A model of another project instead: a path, or owner/name on Hugging Face."""
     metrics: str = "nll"
     """Which numbers, with commas between; docs/evaluation.md says what there is."""
     out: Path | None = None
     """The folder for metrics.json and tables; evaluation/ in the workdir if not given,
-    or here for a file of weights."""
+    or here for a file of weights or --pretrained."""
     step: int | None = None
     """Take the checkpoint of this training step; the newest if not given."""
     ema: bool = True
@@ -43,12 +45,12 @@ def main(arguments: list[str]) -> int:
     from ddpm_jax import sampling
 
     names = evaluation.parse_metrics(options.metrics)
-    if options.workdir is None:
-        raise ValueError("give --workdir, the folder of a run, such as runs/digits")
     out = options.out or evaluation.default_out(options.workdir)
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; give a folder")
-    trained = sampling.load_trained(options.workdir, step=options.step, ema=options.ema)
+    trained = sampling.load_model(
+        options.workdir, options.pretrained, step=options.step, ema=options.ema
+    )
     print(sampling.describe(trained))
     evaluation.evaluate(out, trained, options, names)
     print(f"stored in {out / evaluation.RECORDS}")

@@ -167,11 +167,13 @@ def show(name: str, record: Record) -> str:
     return "\n".join(lines)
 
 
-def default_out(workdir: Path) -> Path:
-    """Where the records of a workdir are kept: in it, or here for a file of weights.
+def default_out(workdir: Path | None) -> Path:
+    """Where the records of a workdir are kept: in it, or here for other weights.
 
     Example:
       >>> print(default_out(Path("runs/digits")), default_out(Path("a.safetensors")))
       runs/digits/evaluation evaluation
     """
-    return Path("evaluation") if workdir.suffix == SUFFIX else workdir / "evaluation"
+    if workdir is None or workdir.suffix == SUFFIX:
+        return Path("evaluation")
+    return workdir / "evaluation"

@@ -12,6 +12,7 @@ models are loaded by DDPMPipeline, with no tensor missing, and draw the same ima
 
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import diffusers
@@ -44,6 +45,13 @@ def save(model: diffusers.UNet2DModel, scheduler: object, folder: Path) -> Train
     """A model as diffusers saves it, loaded here."""
     diffusers.DDPMPipeline(model, scheduler).save_pretrained(folder)
     return load_pretrained(str(folder))
+
+
+def asking(
+    model: diffusers.UNet2DModel,
+) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """A network as a function of x_t and t."""
+    return lambda x, t: model(x, t).sample
 
 
 def to_last(x: torch.Tensor) -> np.ndarray:
@@ -87,7 +95,7 @@ def check_exported(trained: Trained, theirs: torch.Tensor, folder: Path) -> floa
         folder / "unet", output_loading_info=True
     )
     assert not any(loading.values()), loading
-    again = draw(pipeline.unet, pipeline.scheduler)
+    again = draw(asking(pipeline.unet), theirs.shape, pipeline.scheduler)
     return float((again - theirs).abs().max() / max(float(theirs.abs().max()), 1))
 
 
@@ -97,7 +105,8 @@ def check_trained_here() -> None:
     with tempfile.TemporaryDirectory() as folder:
         export_diffusers(trained, Path(folder) / "out")
         pipeline = diffusers.DDPMPipeline.from_pretrained(Path(folder) / "out")
-        theirs = draw(pipeline.unet.eval(), pipeline.scheduler)
+        unet = pipeline.unet.eval()
+        theirs = draw(asking(unet), inputs(unet)[0].shape, pipeline.scheduler)
     steps = trained.parts.schedule.num_timesteps
     x_0 = images(trained, steps)
     apart = np.abs(np.asarray(to_uint8(x_0), int) - to_uint8(to_last(theirs)))
@@ -118,7 +127,7 @@ def main() -> None:
             continue  # no pipeline of diffusers passes labels on
         for chain, (kind, arguments, steps) in CHAINS.items():
             scheduler = getattr(diffusers, kind)(**arguments)
-            theirs = draw(model, scheduler, steps)
+            theirs = draw(asking(model), inputs(model)[0].shape, scheduler, steps)
             with tempfile.TemporaryDirectory() as folder:
                 trained = save(model, scheduler, Path(folder) / "in")
                 line = f"{name}: {chain}: {off(images(trained, steps), theirs):.1e}"
