@@ -28,9 +28,9 @@ from ddpm_jax.evaluation_task import Measured
 from ddpm_jax.evaluation_task import Metric
 from ddpm_jax.evaluation_task import Settings
 from ddpm_jax.evaluation_task import Task
-from ddpm_jax.evaluation_task import forget_rows
 from ddpm_jax.files import locked
 from ddpm_jax.files import replacing
+from ddpm_jax.image_rows import forget_rows
 from ddpm_jax.run import say
 from ddpm_jax.sampling import Trained
 from ddpm_jax.sampling import weights_identity

@@ -12,8 +12,8 @@ from ddpm_jax.build import conditioned
 from ddpm_jax.evaluation_task import Measured
 from ddpm_jax.evaluation_task import Number
 from ddpm_jax.evaluation_task import Task
-from ddpm_jax.evaluation_task import measured_rows
 from ddpm_jax.evaluation_task import number
+from ddpm_jax.image_rows import measured_rows
 from ddpm_jax.images import to_model_range
 from ddpm_jax.likelihood import bits_per_dim
 from ddpm_jax.plots import plot_rate_distortion
@@ -79,7 +79,7 @@ def image_terms(
 ) -> dict[str, jax.Array]:
     """The terms of uint8 images [n, H, W, C], as fields of a row.
 
-    rows is `evaluation_task.examples`; shared is (params, key); image i draws from
+    rows is `image_rows.examples`; shared is (params, key); image i draws from
     fold_in(key, i).
     """
     params, key = shared

@@ -15,9 +15,9 @@ from ddpm_jax.evaluation_task import Measured
 from ddpm_jax.evaluation_task import Number
 from ddpm_jax.evaluation_task import Settings
 from ddpm_jax.evaluation_task import Task
-from ddpm_jax.evaluation_task import forget_rows
-from ddpm_jax.evaluation_task import measured_rows
 from ddpm_jax.evaluation_task import number
+from ddpm_jax.image_rows import forget_rows
+from ddpm_jax.image_rows import measured_rows
 from ddpm_jax.images import to_model_range
 from ddpm_jax.ode_likelihood import FlowDensity
 from ddpm_jax.ode_likelihood import check_options
@@ -96,7 +96,7 @@ def image_bits(
 ) -> dict[str, jax.Array]:
     """Bits/dim of uint8 images [n, H, W, C], as fields of a row.
 
-    rows is `evaluation_task.examples`; shared is (params, key); image i draws from
+    rows is `image_rows.examples`; shared is (params, key); image i draws from
     fold_in(key, i).
     """
     params, key = shared

@@ -4,11 +4,13 @@ import csv
 import dataclasses
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 from typing import get_args
 from typing import get_type_hints
 
+import jax
 import numpy as np
 import pytest
 import tiny
@@ -18,7 +20,11 @@ from test_scripts import script
 
 from ddpm_jax import evaluation
 from ddpm_jax import nll
+from ddpm_jax import parallel
 from ddpm_jax import sample_files
+from ddpm_jax.build import build
+from ddpm_jax.build import init_params
+from ddpm_jax.config import Data
 from ddpm_jax.config import Objective
 from ddpm_jax.decoder import DECODERS
 from ddpm_jax.evaluation_task import Settings
@@ -27,21 +33,25 @@ from ddpm_jax.ode_likelihood import TRACES
 from ddpm_jax.rate_distortion import summarise
 from ddpm_jax.sampling import Trained
 from ddpm_jax.sampling import load_trained
-from ddpm_jax.train_loop import train
+from ddpm_jax.weights import save_weights
 
 NUM = 5
 
 
 @pytest.fixture(scope="module")
-def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    workdir = tmp_path_factory.mktemp("runs") / "digits"
-    train(tiny.CONFIG, workdir)
-    return workdir
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of weights that have not been trained."""
+    data = Data(source="digits", image_size=(8, 8), channels=1)
+    config = dataclasses.replace(tiny.CONFIG, data=data)
+    initial = partial(init_params, build(config))
+    params = parallel.run_once(initial, jax.random.key(0))
+    path = tmp_path_factory.mktemp("weights") / "ema"
+    return save_weights(path, params, step=6, config=dataclasses.asdict(config))
 
 
 @pytest.fixture(scope="module")
-def trained(workdir: Path) -> Trained:
-    return load_trained(workdir)
+def trained(weights: Path) -> Trained:
+    return load_trained(weights)
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +73,16 @@ def columns(path: Path) -> dict[str, list[str]]:
 
 
 def test_evaluate_prints_and_stores_each_number_with_its_protocol(
-    workdir: Path, capsys: pytest.CaptureFixture[str]
+    weights: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    options = ("--workdir", workdir, "--num", NUM, "--batch-size", 4, "--draws", 2)
+    monkeypatch.chdir(tmp_path)
+    options = ("--workdir", weights, "--num", NUM, "--batch-size", 4, "--draws", 2)
     assert run("evaluate", *options, "--metrics", "nll,nll_ode") == 0
     said = capsys.readouterr().out
-    out = workdir / "evaluation"
+    out = tmp_path / "evaluation"
     records = json.loads((out / "metrics.json").read_text())
     assert list(records) == ["nll", "nll_ode"]
     for name, record in records.items():
@@ -205,18 +219,18 @@ def test_an_error_of_noise_alone_is_named_where_there_are_several_draws() -> Non
         (("--seed", -1), "--seed is -1"),
         (("--data", "nowhere.zip"), "no such file or folder; give --data, where it is"),
         (("--out", __file__), "is a file; give a folder"),
-        (("--step", 4), "the steps there are [3, 6]"),
+        (("--no-ema",), "holds the EMA of one step; no other can be had"),
         (("--metrics", "nll_ode", "--tolerance", 0), "--tolerance is 0.0; give one"),
     ],
 )
 def test_bad_input_is_answered_in_one_sentence(
     arguments: tuple,
     sentence: str,
-    workdir: Path,
+    weights: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    options = ("--workdir", workdir, "--out", tmp_path / "out", *arguments)
+    options = ("--workdir", weights, "--out", tmp_path / "out", *arguments)
     assert run("evaluate", *options) == 2
     said = capsys.readouterr().err
     assert sentence in said and said.count("\n") == 1

@@ -89,7 +89,7 @@ def flow_log_density(
     alpha, deviation, stretch = stretches(data, t)
     quantile = alpha[0] * (x - data.mean) @ data.axes / deviation[0]
     x_T = alpha[1] * data.mean @ data.axes + deviation[1] * quantile
-    share = np.ones(AXES) if v is None else (v @ data.axes) ** 2
+    share = np.ones_like(stretch) if v is None else (v @ data.axes) ** 2
     normal = (-0.5 * x_T**2 - 0.5 * np.log(2 * np.pi)).sum(-1)
     return normal + (share * stretch).sum(-1) + len(data.mean) * np.log(alpha[0])
 
