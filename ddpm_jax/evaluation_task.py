@@ -60,12 +60,16 @@ class Settings:
     """fid, kid, is, pr: how samples are drawn, as in sample.py."""
     steps: int | None = None
     """Steps of the chain; all that the model was trained on if not given."""
-    spacing: Literal["uniform", "quadratic", "trailing", "log_snr", "karras"] = (
-        "uniform"
-    )
-    """Where the steps of a short chain lie."""
+    spacing: Literal[
+        "uniform", "quadratic", "trailing", "leading", "log_snr", "karras", None
+    ] = None
+    """Where the steps of a short chain lie; the model's own, or uniform."""
     eta: float = 0.0
     """Noise of ddim, from 0 to 1."""
+    label: tuple[int, ...] = ()
+    """Classes to draw, one after another, of a model that was trained with labels."""
+    guidance: float = 1.0
+    """Classifier-free guidance towards the label; 1 is none."""
     threshold: float | None = None
     """Dynamic thresholding: the percentile; clipping if not given."""
     draws: int = 1

@@ -42,7 +42,7 @@ def samples_of(task: Task) -> Described:
     if settings.samples is not None:
         return read_samples(task, settings.samples)
     num = settings.num_samples or NUM_SAMPLES
-    chain = Chain(*(getattr(settings, field) for field in Chain._fields))
+    chain = chain_of_options(task)
     check_chain(task.trained.parts, chain)
 
     def compile(size: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -58,6 +58,14 @@ def samples_of(task: Task) -> Described:
         "rounding": "to the nearest of 256 values",
     }
     return said, Source(num, task.trained.parts.shape, compile)
+
+
+def chain_of_options(task: Task) -> Chain:
+    """The chain of the options; a shorter one lies as the model's own would."""
+    given = {name: getattr(task.settings, name) for name in Chain._fields}
+    if given["spacing"] is None:
+        given["spacing"] = task.trained.spacing if given["steps"] else "uniform"
+    return Chain(**given)
 
 
 def read_samples(task: Task, path: Path) -> Described:

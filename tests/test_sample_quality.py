@@ -12,6 +12,7 @@ import tiny
 
 from ddpm_jax.build import build
 from ddpm_jax.build import init_params
+from ddpm_jax.chains import Chain
 from ddpm_jax.data import load
 from ddpm_jax.evaluation import evaluate
 from ddpm_jax.evaluation_task import Settings
@@ -130,6 +131,11 @@ def test_statistics_in_a_file_stand_for_the_images(
     assert again["protocol"]["reference"]["images"] == 1437
 
 
+def test_whatever_a_chain_can_be_told_is_an_option() -> None:
+    options = {field.name for field in dataclasses.fields(Settings)}
+    assert set(Chain._fields) <= options
+
+
 @pytest.mark.parametrize(
     "metric,changes,message",
     [
@@ -142,6 +148,7 @@ def test_statistics_in_a_file_stand_for_the_images(
         ("is", {}, "pixels8 is none"),
         ("fid", {"samples": Path("nowhere.npz")}, "no such file"),
         ("fid", {"sampler": "ddim", "steps": 99}, "99"),
+        ("fid", {"label": (3,)}, "knows no classes"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_anything_is_written(
