@@ -60,13 +60,13 @@ def non_local_means(image: np.ndarray, noise: float, share: float) -> np.ndarray
         fast_mode=True,
         channel_axis=-1,
     )
-    return found
+    return found.reshape(image.shape)
 
 
 METHODS: dict[str, tuple[Method, tuple[float, ...]]] = {
-    "Gaussian filter": (gaussian_filter, (0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0)),
-    "wavelet": (wavelet, (0.5, 0.75, 1.0, 1.5, 2.0)),
-    "non-local means": (non_local_means, (0.4, 0.6, 0.8, 1.0, 1.3, 1.7)),
+    "Gaussian filter": (gaussian_filter, (0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0)),
+    "wavelet": (wavelet, (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)),
+    "non-local means": (non_local_means, (0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.3, 1.7)),
 }
 """By name: a function, and the values of its parameter that are tried."""
 

@@ -76,8 +76,8 @@ def write_progressive(
     first, pairs = predicted[0], zip(steps, predicted, strict=True)
     half = next(t for t, distance in pairs if 2 * distance <= first)
     print(
-        f"predicted at t = {steps[0]}, x_0 is {first:.0f} of 255 from the sample (RMSE, "
-        f"mean of {num}); half as much at t = {half}"
+        f"predicted at t = {steps[0]}, x_0 is {first:.0f} of 255 off the sample "
+        f"(RMSE, mean of {num}); half as much at t = {half}"
     )
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")

@@ -131,7 +131,7 @@ def mode_of(words: list[str]) -> list[str]:
 
 
 def test_the_readme_shows_how_to_call_every_script() -> None:
-    scripts = {"train.py", "sample.py", "edit.py", "evaluate.py"}
+    scripts = {"train.py", "sample.py", "edit.py", "evaluate.py", "figure.py"}
     assert {words[0] for words in commands()} == scripts
 
 

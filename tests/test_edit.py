@@ -203,7 +203,7 @@ def test_bad_input_is_answered_in_one_sentence_and_nothing_is_written(
 def test_every_command_of_the_page_is_one() -> None:
     lines = [words for words in commands("docs/editing.md") if "--help" not in words]
     modes = {type(command.parse(script().Edit, words[1:]).mode) for words in lines}
-    assert len(modes) == 5
+    assert len(modes) == 6
 
 
 def test_a_picture_is_not_written_over(workdir: Path, files: Path) -> None:
