@@ -22,6 +22,8 @@ MEGABYTES = 2**20
 # A home folder of Linux, macOS or Windows, or a folder of a build machine.
 HOME_FOLDER = re.compile(r"(?<![\w.~-])(/home|/Users|/root|[A-Z]:\\Users)[/\\][\w.-]+")
 
+SCRIPTS = "train|sample|edit|evaluate|export|figure"
+
 
 def read(name: str) -> str:
     path = ROOT / name
