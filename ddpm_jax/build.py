@@ -9,18 +9,15 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ddpm_jax import keys as per_image
 from ddpm_jax.config import Config
 from ddpm_jax.config import Model
 from ddpm_jax.config import Objective
 from ddpm_jax.config import schedule_of
-from ddpm_jax.data.dataset import Batch
 from ddpm_jax.guidance import classifier_free_eps
-from ddpm_jax.guidance import drop_labels
-from ddpm_jax.images import to_model_range
+from ddpm_jax.network import apply_network
+from ddpm_jax.network import network_loss
+from ddpm_jax.network import with_guess
 from ddpm_jax.prediction import model_functions
-from ddpm_jax.prediction import self_conditioned
-from ddpm_jax.prediction import training_loss
 from ddpm_jax.reverse import LEARNED
 from ddpm_jax.reverse import ModelFn
 from ddpm_jax.schedules import Schedule
@@ -86,7 +83,12 @@ def build(config: Config) -> Parts:
             network_loss,
             network=network,
             schedule=schedule,
-            objective=objective,
+            prediction=objective.prediction,
+            loss=objective.loss,
+            variance=objective.variance,
+            weight=objective.loss_weight,
+            clip_x0=objective.clip_x0,
+            self_condition=objective.self_condition,
             num_classes=config.model.num_classes,
             label_dropout=config.train.label_dropout,
         ),
@@ -176,99 +178,3 @@ def init_params(parts: Parts, key: jax.Array) -> optax.Params:
         channels *= 2
     x, t = jnp.zeros((1, height, width, channels)), jnp.zeros(1, jnp.int32)
     return parts.model.init(key, x, t)
-
-
-def apply_network(
-    model: UNet,
-    precision: str,
-    params: optax.Params,
-    x_t: jax.Array,
-    t: jax.Array,
-    dropout_keys: jax.Array | None = None,
-    labels: jax.Array | None = None,
-) -> jax.Array:
-    """Applies the U-Net to x_t [B, H, W, C], with dropout where keys [B] are given."""
-    with jax.default_matmul_precision(precision):
-        return jnp.asarray(model.apply(params, x_t, t, dropout_keys, labels))
-
-
-def with_guess(
-    network: Callable[..., jax.Array],
-    channels: int,
-    params: optax.Params,
-    x_t: jax.Array,
-    t: jax.Array,
-    dropout_keys: jax.Array | None = None,
-    labels: jax.Array | None = None,
-) -> jax.Array:
-    """Asks a self-conditioned network; x_t of C channels alone comes without a guess.
-
-    So those who know nothing of guesses, such as the functions that edit, ask it as it
-    was asked for half of the images it was trained on.
-    """
-    if x_t.shape[-1] == channels:
-        x_t = jnp.concatenate([x_t, jnp.zeros_like(x_t)], axis=-1)
-    return network(params, x_t, t, dropout_keys, labels)
-
-
-def network_loss(
-    params: optax.Params,
-    keys: jax.Array,
-    x_0: jax.Array,
-    dropout_keys: jax.Array | None = None,
-    labels: jax.Array | None = None,
-    t: jax.Array | None = None,
-    *,
-    network: Callable[..., jax.Array],
-    schedule: Schedule,
-    objective: Objective,
-    num_classes: int | None = None,
-    label_dropout: float = 0.0,
-) -> jax.Array:
-    """The objective [B] of a network, with dropout where keys [B] are given.
-
-    Dropout includes that of labels [B]. t [B] is drawn uniformly from keys where it is
-    not given.
-    """
-    if labels is not None:
-        if dropout_keys is not None:
-            assert num_classes is not None  # or there would be no labels
-            labels = drop_labels(dropout_keys, labels, num_classes, label_dropout)
-        network = partial(network, labels=labels)
-    network = partial(network, dropout_keys=dropout_keys)
-    if objective.self_condition:
-        network = self_conditioned(
-            network,
-            per_image.one_each(keys, x_0.shape[0]),
-            schedule=schedule,
-            prediction=objective.prediction,
-            clip_x0=objective.clip_x0,
-        )
-    return training_loss(
-        params,
-        keys,
-        x_0,
-        network=network,
-        schedule=schedule,
-        prediction=objective.prediction,
-        loss=objective.loss,
-        variance=objective.variance,
-        weight=objective.loss_weight,
-        t=t,
-    )
-
-
-def held_out_loss(
-    shared: tuple[optax.Params, jax.Array],
-    examples: tuple[Batch, jax.Array],
-    *,
-    loss_fn: Callable[..., jax.Array],
-) -> jax.Array:
-    """The loss [B] of a batch of uint8 images, with the same noise at every call.
-
-    shared is (params, key); examples are (batch, index [B]), and the noise of an
-    image is drawn from fold_in(key, index).
-    """
-    (params, key), (batch, index) = shared, examples
-    keys, x_0 = per_image.fold_in_each(key, index), to_model_range(batch.images)
-    return loss_fn(params, keys, x_0, labels=batch.labels)

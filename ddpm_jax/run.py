@@ -16,7 +16,6 @@ import optax
 from ddpm_jax import devices
 from ddpm_jax import parallel
 from ddpm_jax.build import Parts
-from ddpm_jax.build import held_out_loss
 from ddpm_jax.build import init_params
 from ddpm_jax.chains import Chain
 from ddpm_jax.chains import sample_images
@@ -24,6 +23,7 @@ from ddpm_jax.checkpoint import restore
 from ddpm_jax.config import Config
 from ddpm_jax.data import Batch
 from ddpm_jax.data import Dataset
+from ddpm_jax.network import held_out_loss
 from ddpm_jax.train_step import TrainState
 from ddpm_jax.train_step import init_state
 from ddpm_jax.train_step import make_optimiser

@@ -12,11 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddpm_jax import build as module
 from ddpm_jax import keys as per_image
+from ddpm_jax import network as module
 from ddpm_jax.build import Parts
 from ddpm_jax.build import build
-from ddpm_jax.build import held_out_loss
 from ddpm_jax.build import init_params
 from ddpm_jax.chains import sample_frames
 from ddpm_jax.chains import sample_images
@@ -28,6 +27,7 @@ from ddpm_jax.config import Process
 from ddpm_jax.data import Batch
 from ddpm_jax.diffusion import predict_x0
 from ddpm_jax.images import to_model_range
+from ddpm_jax.network import held_out_loss
 from ddpm_jax.reverse import ReverseStep
 from ddpm_jax.reverse import reverse_step
 from ddpm_jax.timesteps import T_SAMPLINGS

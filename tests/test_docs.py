@@ -96,8 +96,7 @@ def commands(page: str = "README.md") -> list[list[str]]:
     """Returns a page's fenced `python script.py ...` lines, as words."""
     fences = re.findall(r"^```\w*\n(.*?)^```", read(page), re.DOTALL | re.M)
     lines = "".join(fences).replace("\\\n", " ").splitlines()
-    scripts = "train|sample|edit|evaluate|export|figure"
-    call = re.compile(rf"python3? ((?:{scripts})\.py.*)")
+    call = re.compile(rf"python3? ((?:{SCRIPTS})\.py\b.*)")
     found = [call.search(line) for line in lines]
     return [shlex.split(match[1], comments=True) for match in found if match]
 
@@ -133,7 +132,7 @@ def mode_of(words: list[str]) -> list[str]:
 
 
 def test_the_readme_shows_how_to_call_every_script() -> None:
-    scripts = {"train.py", "sample.py", "edit.py", "evaluate.py", "figure.py"}
+    scripts = {f"{name}.py" for name in SCRIPTS.split("|")}
     assert {words[0] for words in commands()} == scripts
 
 

@@ -15,7 +15,6 @@ import pytest
 import tiny
 
 from ddpm_jax.build import build
-from ddpm_jax.build import held_out_loss
 from ddpm_jax.build import init_params
 from ddpm_jax.checkpoint import open_checkpoints
 from ddpm_jax.checkpoint import restore_weights
@@ -26,6 +25,7 @@ from ddpm_jax.data import Batch
 from ddpm_jax.data import load
 from ddpm_jax.fine_tuning import fields_to_set
 from ddpm_jax.fine_tuning import load_source
+from ddpm_jax.network import held_out_loss
 from ddpm_jax.run import initialised_from
 from ddpm_jax.run import optimiser_of
 from ddpm_jax.sampling import describe
