@@ -10,9 +10,9 @@ from tyro.conf import OmitSubcommandPrefixes
 from tyro.conf import configure
 
 from ddpm_jax import command
-from ddpm_jax.figure_modes import Denoising
+from ddpm_jax.comparison_modes import Denoising
+from ddpm_jax.comparison_modes import NearestNeighbours
 from ddpm_jax.figure_modes import Interpolate
-from ddpm_jax.figure_modes import NearestNeighbours
 from ddpm_jax.figure_modes import Progressive
 from ddpm_jax.figure_modes import SharedLatents
 from ddpm_jax.figure_modes import Strips

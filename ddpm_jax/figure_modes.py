@@ -1,4 +1,4 @@
-"""The figures of figure.py: their options, and what they call."""
+"""The figures of the process and of the latents: their options, and what they call."""
 
 import dataclasses
 from pathlib import Path
@@ -11,17 +11,14 @@ from ddpm_jax.config import Config
 from ddpm_jax.data import Dataset
 from ddpm_jax.data import load
 from ddpm_jax.data.decode import Policy
-from ddpm_jax.denoising_figure import write_denoising
+from ddpm_jax.image_features import image_features
 from ddpm_jax.latent_figures import write_interpolation
 from ddpm_jax.latent_figures import write_shared
-from ddpm_jax.neighbour_figure import read_samples
-from ddpm_jax.neighbour_figure import write_neighbours
-from ddpm_jax.neighbours import central
 from ddpm_jax.pictures import read_image
+from ddpm_jax.process_figures import distance_to
 from ddpm_jax.process_figures import write_progressive
 from ddpm_jax.process_figures import write_strips
 from ddpm_jax.sampling import Trained
-from ddpm_jax.sampling import draw
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,13 +62,27 @@ class Progressive(Kind):
     frames: int = 10
     """How many t it shows."""
     num: int = 64
-    """Samples that the curve is the mean of."""
+    """Samples that the curves are of."""
+    features: str | None = None
+    """Also measure the Frechet distance of what is predicted to the training images,
+    in these features, such as digits_cnn (Figure 10); it takes hundreds of samples."""
+    weights: Path | None = None
+    """The file of the features' weights, where it is not the usual one."""
+    data: str | None = None
+    """The images, as in a config's data.source; those of the run if not given."""
 
     def write(self, out: Path, trained: Trained, seed: int) -> list[Path]:
         """Writes progressive.png, progressive_curve.png and progressive.csv."""
         at_least("shown", self.shown, 1)
         at_least("frames", self.frames, 2)
         at_least("num", self.num, self.shown)
+        distance = None
+        if self.features is not None:
+            at_least("num", self.num, 2)
+            shape = trained.parts.shape
+            features = image_features(self.features, shape, self.weights)
+            dataset = images_of(trained.config, self.data)
+            distance = distance_to(dataset.train, features)
         return write_progressive(
             out,
             trained,
@@ -79,6 +90,7 @@ class Progressive(Kind):
             num=self.num,
             shown=self.shown,
             frames=self.frames,
+            distance=distance,
         )
 
 
@@ -144,76 +156,6 @@ class Interpolate(Kind):
             t=self.t,
             steps=self.steps,
             seed=seed,
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class NearestNeighbours(Kind):
-    """Samples, and the training images nearest to each (Figures 12 and 15)."""
-
-    num: int = 6
-    """How many samples."""
-    k: int = 8
-    """How many neighbours of each."""
-    samples: Path | None = None
-    """Take the first of this samples.npz of sample.py, and draw none."""
-    middle: float = 1.0
-    """The share of either side, about the middle, that is compared."""
-    data: str | None = None
-    """The images, as in a config's data.source; those of the run if not given."""
-
-    def write(self, out: Path, trained: Trained, seed: int) -> list[Path]:
-        """Writes neighbours.png and neighbours.csv."""
-        at_least("num", self.num, 1)
-        at_least("k", self.k, 1)
-        shape = trained.parts.shape
-        central(np.zeros((1, *shape)), self.middle)  # for its error
-        dataset = images_of(trained.config, self.data)
-        if self.samples is not None:
-            samples = read_samples(self.samples, self.num, shape)
-        else:
-            print(f"drawing {self.num} samples ...", flush=True)
-            drawn = draw(trained, num=self.num, seed=seed, batch_size=self.num)
-            samples = np.concatenate(list(drawn))
-        return write_neighbours(
-            out,
-            samples,
-            dataset,
-            features=lambda images: central(images, self.middle),
-            k=self.k,
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class Denoising(Kind):
-    """Noise taken off held-out images, beside filters that were never trained."""
-
-    noise: tuple[float, ...] = (10.0, 25.0, 50.0, 100.0)
-    """Deviations of the noise, in values of 0..255."""
-    num: int = 64
-    """How many images."""
-    shown: int = 5
-    """How many of them the boards show."""
-    batch_size: int = 64
-    """Images at a time."""
-    data: str | None = None
-    """The images, as in a config's data.source; those of the run if not given."""
-
-    def write(self, out: Path, trained: Trained, seed: int) -> list[Path]:
-        """Writes a board for each level, denoising.csv and denoising.md."""
-        at_least("num", self.num, 1)
-        at_least("shown", self.shown, 1)
-        at_least("batch-size", self.batch_size, 1)
-        if not self.noise:
-            raise ValueError("--noise is not given; give deviations, such as 25")
-        return write_denoising(
-            out,
-            trained,
-            held_out(trained.config, self.data, self.num),
-            levels=self.noise,
-            shown=self.shown,
-            seed=seed,
-            batch_size=self.batch_size,
         )
 
 

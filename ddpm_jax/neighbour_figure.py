@@ -2,7 +2,6 @@
 
 import csv
 import io
-from collections.abc import Callable
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,18 +11,16 @@ from ddpm_jax.boards import save_board
 from ddpm_jax.data import Dataset
 from ddpm_jax.data import Images
 from ddpm_jax.files import replacing
+from ddpm_jax.image_features import FeatureFn
 from ddpm_jax.neighbours import Neighbours
 from ddpm_jax.neighbours import nearest
 
 BLOCK = 1024
 """Images of the data set that are in memory at a time."""
 
-Features = Callable[[np.ndarray], np.ndarray]
-"""uint8 [n, H, W, C] -> [n, D]."""
-
 
 def write_neighbours(
-    out: Path, samples: np.ndarray, dataset: Dataset, *, features: Features, k: int
+    out: Path, samples: np.ndarray, dataset: Dataset, *, features: FeatureFn, k: int
 ) -> list[Path]:
     """Writes the k training images nearest to each of uint8 samples [N, H, W, C].
 
@@ -52,7 +49,7 @@ def write_neighbours(
 
 
 def search(
-    queries: np.ndarray, images: Images, features: Features, k: int
+    queries: np.ndarray, images: Images, features: FeatureFn, k: int
 ) -> Neighbours:
     """The k images nearest to each of the queries, by their features."""
     return nearest(features(queries), map(features, blocks(images)), k)

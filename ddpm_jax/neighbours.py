@@ -71,18 +71,17 @@ def squares(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def central(images: np.ndarray, share: float) -> np.ndarray:
-    """The middle of images [N, H, W, C], share of either side, as flat rows [N, D].
+    """The middle of images [N, H, W, C], share of either side.
 
     The paper compares faces, without what is around them, in Figure 12.
 
     Example:
-      >>> central(np.arange(16).reshape(1, 4, 4, 1), 0.5).tolist()
-      [[5, 6, 9, 10]]
+      >>> central(np.arange(16).reshape(1, 4, 4, 1), 0.5)[..., 0].tolist()
+      [[[5, 6], [9, 10]]]
     """
     if not 0 < share <= 1:
         raise ValueError(f"the share is {share}; give a number above 0, at most 1")
     _, height, width, _ = images.shape
     sides = [max(1, round(side * share)) for side in (height, width)]
     top, left = (height - sides[0]) // 2, (width - sides[1]) // 2
-    part = images[:, top : top + sides[0], left : left + sides[1]]
-    return part.reshape(len(images), -1)
+    return images[:, top : top + sides[0], left : left + sides[1]]

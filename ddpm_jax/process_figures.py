@@ -4,20 +4,30 @@ The forward and the reverse process are shown as every text on DDPM draws them; 
 progress of samples is Figures 6 and 10 of Ho et al. (2020).
 """
 
-import csv
-import io
+from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 
 import jax
 import numpy as np
 
 from ddpm_jax.boards import save_board
+from ddpm_jax.data import Images
 from ddpm_jax.figures import forward_frames
 from ddpm_jax.files import replacing
+from ddpm_jax.image_features import FeatureFn
+from ddpm_jax.metrics.frechet import frechet_distance
+from ddpm_jax.metrics.statistics import Statistics
+from ddpm_jax.metrics.statistics import statistics_of
+from ddpm_jax.metrics.statistics import stream
+from ddpm_jax.neighbour_figure import blocks
 from ddpm_jax.sampling import Trained
 from ddpm_jax.sampling import draw_frames
 from ddpm_jax.sampling import even_steps
+from ddpm_jax.tables import write_csv
 
+PREDICTED, NOISY = "rmse_of_predicted_x_0", "rmse_of_x_t"
+FRECHET = "frechet_distance_of_predicted_x_0"
 HOW = 'pip install "ddpm_jax[figures]"'
 
 
@@ -54,61 +64,80 @@ def write_strips(
     return [path]
 
 
+Distance = Callable[[np.ndarray], float]
+"""How far uint8 images [B, H, W, C], taken together, are from what they should be."""
+
+
 def write_progressive(
-    out: Path, trained: Trained, *, seed: int, num: int, shown: int, frames: int
+    out: Path,
+    trained: Trained,
+    *,
+    seed: int,
+    num: int,
+    shown: int,
+    frames: int,
+    distance: Distance | None = None,
 ) -> list[Path]:
-    """Writes how the predicted x_0 of num samples come to be: a board and a curve.
+    """Writes how the predicted x_0 of num samples come to be: a board and curves.
 
     out/progressive.png shows shown samples in frames columns; out/progressive.csv and
     progressive_curve.png have how far the prediction is from the final sample, as RMSE
-    in values of 0..255, at up to 50 t.
+    in values of 0..255, at up to 50 t, and its distance to the data, if one is given.
     """
     steps = even_steps(trained.parts.schedule.num_timesteps, 50)
     x_0, kept = draw_frames(trained, num=num, seed=seed, frame_steps=steps)
-    columns = np.linspace(0, len(steps) - 1, min(frames, len(steps))).round()
-    chosen = columns.astype(int)
+    predicted, noisy = np.asarray(kept.x_0), np.asarray(kept.x_t)
+    columns = np.linspace(0, len(steps) - 1, min(frames, len(steps)))
+    chosen = columns.round().astype(int)
     board = save_board(
         out / "progressive.png",
-        np.concatenate([kept.x_0[:shown, chosen], x_0[:shown, None]], axis=1),
+        np.concatenate([predicted[:shown, chosen], x_0[:shown, None]], axis=1),
         above=[*(f"t = {steps[i]}" for i in chosen), "sample"],
     )
-    predicted, noisy = (distances(np.asarray(x), x_0) for x in (kept.x_0, kept.x_t))
-    first, pairs = predicted[0], zip(steps, predicted, strict=True)
-    half = next(t for t, distance in pairs if 2 * distance <= first)
+    curves = {"t": np.array(steps), PREDICTED: rmse(predicted, x_0)}
+    curves[NOISY] = rmse(noisy, x_0)
+    if distance is not None:
+        curves[FRECHET] = np.array([distance(x) for x in predicted.swapaxes(0, 1)])
+    first, pairs = curves[PREDICTED][0], zip(steps, curves[PREDICTED], strict=True)
+    half = next(t for t, gap in pairs if 2 * gap <= first)
     print(
         f"predicted at t = {steps[0]}, x_0 is {first:.0f} of 255 off the sample "
         f"(RMSE, mean of {num}); half as much at t = {half}"
     )
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["t", "rmse_of_predicted_x_0", "rmse_of_x_t"])
-    writer.writerows(
-        (t, f"{a:.3f}", f"{b:.3f}")
-        for t, a, b in zip(steps, predicted, noisy, strict=True)
-    )
-    with replacing(out / "progressive.csv") as file:
-        file.write(table.getvalue().encode())
-    curve = plot_progress(out / "progressive_curve.png", steps, predicted, noisy)
-    return [board, out / "progressive.csv", *curve]
+    table = write_csv(out / "progressive.csv", curves)
+    return [board, table, *plot_progress(out / "progressive_curve.png", curves)]
 
 
-def distances(frames: np.ndarray, x_0: np.ndarray) -> np.ndarray:
+def rmse(frames: np.ndarray, x_0: np.ndarray) -> np.ndarray:
     """RMSE [F] of uint8 frames [B, F, H, W, C] to where they led, [B, H, W, C].
 
     Example:
       >>> x_0 = np.zeros((2, 4, 4, 1), np.uint8)
-      >>> distances(x_0[:, None] + np.uint8([[[[[3]]], [[[0]]]]]), x_0).tolist()
+      >>> rmse(x_0[:, None] + np.uint8([[[[[3]]], [[[0]]]]]), x_0).tolist()
       [3.0, 0.0]
     """
     error = np.square(frames.astype(float) - x_0[:, None].astype(float))
-    rmse: np.ndarray = np.sqrt(error.mean(axis=(0, 2, 3, 4)))
-    return rmse
+    root: np.ndarray = np.sqrt(error.mean(axis=(0, 2, 3, 4)))
+    return root
 
 
-def plot_progress(
-    path: Path, steps: tuple[int, ...], predicted: np.ndarray, noisy: np.ndarray
-) -> list[Path]:
-    """Plots distances over the t of a chain, from noise on the left to the sample.
+def distance_to(images: Images, features: FeatureFn) -> Distance:
+    """The Frechet distance to the images of a data set, in some features."""
+
+    def statistics(batches: Iterable[np.ndarray]) -> Statistics:
+        return statistics_of(stream(map(features, batches)))
+
+    truth = statistics(blocks(images))
+
+    def distance(drawn: np.ndarray) -> float:
+        found = statistics([drawn])
+        return frechet_distance(found.mu, found.sigma, truth.mu, truth.sigma)
+
+    return distance
+
+
+def plot_progress(path: Path, curves: dict[str, np.ndarray]) -> list[Path]:
+    """Plots curves over the t of a chain, from noise on the left to the sample.
 
     Where matplotlib is missing it says so in one line, and no file is written.
     """
@@ -117,19 +146,22 @@ def plot_progress(
     except ModuleNotFoundError:
         print(f"remark: no {path.name}, for which {HOW}")
         return []
+    t, count = curves["t"], 2 if FRECHET in curves else 1
     # Not pyplot, which has a global state and looks for a screen.
-    figure = Figure(figsize=(6, 3.4), layout="constrained")
-    axes = figure.subplots()
-    axes.plot(steps, noisy, color="0.6", label="$x_t$")
-    axes.plot(steps, predicted, color="C0", label="predicted $x_0$")
-    axes.set(
-        xlabel="t, from noise to the sample",
-        ylabel="RMSE to the sample (of 255)",
-        xlim=(steps[0], steps[-1]),
-        ylim=(0, None),
-    )
-    axes.grid(alpha=0.3)
-    axes.legend()
+    figure = Figure(figsize=(5.5 * count, 3.4), layout="constrained")
+    panels = figure.subplots(1, count, squeeze=False)[0]
+    panels[0].plot(t, curves[NOISY], color="0.6", label="$x_t$")
+    panels[0].plot(t, curves[PREDICTED], color="C0", label="predicted $x_0$")
+    panels[0].set_ylabel("RMSE to the sample (of 255)")
+    panels[0].legend()
+    if count == 2:
+        panels[1].plot(t, curves[FRECHET], color="C0")
+        panels[1].set_ylabel("Fréchet distance of predicted $x_0$")
+    for axes in panels:
+        axes.set(
+            xlabel="t, from noise to the sample", xlim=(t[0], t[-1]), ylim=(0, None)
+        )
+        axes.grid(alpha=0.3)
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=120)
     return [path]

@@ -26,11 +26,12 @@ from ddpm_jax.denoise_mode import Denoise
 from ddpm_jax.denoising_figure import compare
 from ddpm_jax.denoising_figure import write_denoising
 from ddpm_jax.edit_files import write_edits
+from ddpm_jax.image_features import flat
 from ddpm_jax.images import enlarge
 from ddpm_jax.latent_figures import write_interpolation
 from ddpm_jax.latent_figures import write_shared
 from ddpm_jax.neighbour_figure import write_neighbours
-from ddpm_jax.neighbours import central
+from ddpm_jax.process_figures import distance_to
 from ddpm_jax.process_figures import write_progressive
 from ddpm_jax.process_figures import write_strips
 from ddpm_jax.sampling import Trained
@@ -104,7 +105,8 @@ def test_the_prediction_comes_nearer_to_the_sample_and_ends_on_it(
     tmp_path: Path,
 ) -> None:
     options = {"seed": 0, "num": 5, "shown": 2, "frames": 4}
-    written = write_progressive(tmp_path, MODEL, **options)
+    distance = distance_to(DIGITS.train, flat)
+    written = write_progressive(tmp_path, MODEL, **options, distance=distance)
     assert [path.name for path in written] == [
         "progressive.png", "progressive.csv", "progressive_curve.png",
     ]  # fmt: skip
@@ -114,6 +116,10 @@ def test_the_prediction_comes_nearer_to_the_sample_and_ends_on_it(
     assert float(rows[-1]["rmse_of_predicted_x_0"]) == 0
     shown = tiles(written[0], 2, 5)
     np.testing.assert_array_equal(shown[:, -1], shown[:, -2])
+    drawn = np.concatenate(list(draw(MODEL, num=5)))
+    last = float(rows[-1]["frechet_distance_of_predicted_x_0"])
+    assert last == pytest.approx(distance(drawn), rel=0.01) and last > 0
+    assert distance(DIGITS.train[np.arange(1437)]) == pytest.approx(0, abs=1e-4)
 
 
 def test_shared_latents_have_the_sample_of_their_number_first(tmp_path: Path) -> None:
@@ -150,8 +156,8 @@ def test_training_images_are_their_own_neighbours(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     chosen = np.array([1200, 7])
-    samples, pixels = DIGITS.train[chosen], partial(central, share=1.0)
-    board, numbers = write_neighbours(tmp_path, samples, DIGITS, features=pixels, k=3)
+    samples = DIGITS.train[chosen]
+    board, numbers = write_neighbours(tmp_path, samples, DIGITS, features=flat, k=3)
     rows = table(numbers)
     nearest = [row for row in rows if row["rank"] == "1"]
     assert [int(row["training_image"]) for row in nearest] == chosen.tolist()
@@ -248,6 +254,11 @@ def test_the_commands_draw_from_a_file_of_weights(
         ("figure", ("shared-latents", "--copies", 0), "--copies is 0; give at least"),
         ("figure", ("interpolate", "a", "b", "--lambdas", 2), "--lambdas is 2; give"),
         ("figure", ("nearest-neighbours", "--middle", 0), "the share is 0.0; give a"),
+        (
+            "figure",
+            ("progressive", "--features", "x"),
+            "--features is 'x'; give one of",
+        ),
         (
             "figure",
             ("nearest-neighbours", "--samples", __file__),

@@ -1,0 +1,50 @@
+"""By what images are compared in a figure: pixels, or what a network says of them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from ddpm_jax.metrics.extractors import EXTRACTORS
+from ddpm_jax.metrics.extractors import compile_extractor
+from ddpm_jax.metrics.extractors import make_extractor
+
+PIXELS = "pixels"
+BATCH = 64
+"""Images that a network sees at a time."""
+
+FeatureFn = Callable[[np.ndarray], np.ndarray]
+"""uint8 [n, H, W, C] -> [n, D]."""
+
+
+def image_features(
+    name: str, shape: tuple[int, ...], weights: Path | None = None
+) -> FeatureFn:
+    """A function of images (H, W, C): "pixels", or the features of one of EXTRACTORS.
+
+    Raises:
+      ValueError: if there is none of that name, or it can't see such images.
+      FileNotFoundError: if its weights cannot be had; says where to get them.
+
+    Example:
+      >>> image_features("pixels", (2, 2, 1))(np.ones((3, 2, 2, 1), np.uint8)).shape
+      (3, 4)
+    """
+    if name == PIXELS:
+        return flat
+    if name not in EXTRACTORS:
+        known = ", ".join((PIXELS, *EXTRACTORS))
+        raise ValueError(f"--features is {name!r}; give one of {known}")
+    extract = compile_extractor(make_extractor(name, weights), shape, BATCH)
+
+    def features(images: np.ndarray) -> np.ndarray:
+        starts = range(0, len(images), BATCH)
+        found = [extract(images[i : i + BATCH]).features for i in starts]
+        return np.concatenate([np.asarray(part) for part in found])
+
+    return features
+
+
+def flat(images: np.ndarray) -> np.ndarray:
+    """Images [n, H, W, C] as rows [n, D]."""
+    return images.reshape(len(images), -1)
