@@ -36,7 +36,7 @@ class Sample:
     sampler: Literal[
         "ddpm", "ddim", "dpmpp_2m", "dpmpp_3m", "unipc_2", "unipc_3", "heun", "edm"
     ] = "ddpm"
-    """ddpm is the paper's chain; the others need 10 to 50 steps."""
+    """ddpm is the paper's chain; for the others give --steps, 10 to 50."""
     steps: int | None = None
     """Steps of the chain; all that the model was trained on if not given."""
     spacing: Literal[
@@ -106,7 +106,8 @@ def main(arguments: list[str]) -> int:
         chain = chain_of(options, trained.spacing)
         if options.progressive and not chain.takes_all_steps():
             raise ValueError(
-                "--progressive shows the paper's chain; leave out --sampler"
+                "--progressive shows the paper's chain of all steps; leave out "
+                "--sampler, --steps, --spacing, --eta and --threshold"
             )
         chains.check_chain(trained.parts, chain)
         print(sampling.describe(trained))

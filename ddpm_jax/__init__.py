@@ -7,6 +7,7 @@ from ddpm_jax.diffusion import q_posterior
 from ddpm_jax.diffusion import q_sample
 from ddpm_jax.guidance import classifier_eps
 from ddpm_jax.guidance import classifier_free_eps
+from ddpm_jax.guidance import classifier_x0
 from ddpm_jax.keys import image_keys
 from ddpm_jax.likelihood import bits_per_dim
 from ddpm_jax.losses import mean_loss
@@ -41,6 +42,7 @@ __all__ = [
     "ancestral_sample",
     "bits_per_dim",
     "classifier_eps",
+    "classifier_x0",
     "classifier_free_eps",
     "ddim_invert",
     "ddim_sample",

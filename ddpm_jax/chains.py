@@ -121,6 +121,15 @@ def check_labels(parts: Parts, chain: Chain) -> None:
         )
 
 
+def check_unlabelled(parts: Parts) -> None:
+    """Raises ValueError if a model can't do without a label."""
+    if parts.model.num_classes is not None and parts.label_dropout == 0:
+        raise ValueError(
+            "this model always saw a label (train.label_dropout 0), and here it is "
+            "told none; take one that was trained with label dropout"
+        )
+
+
 def sample_images(
     shared: tuple[optax.Params, jax.Array],
     index: jax.Array,

@@ -9,8 +9,7 @@ import numpy as np
 
 from ddpm_jax import keys as per_image
 from ddpm_jax import parallel
-from ddpm_jax.chains import Chain
-from ddpm_jax.chains import check_labels
+from ddpm_jax.chains import check_unlabelled
 from ddpm_jax.data.decode import Policy
 from ddpm_jax.edit_modes import Edit
 from ddpm_jax.edit_modes import Mode
@@ -46,7 +45,7 @@ def write_edits(
     Raises:
       ValueError: in one sentence, if a picture, the mask or an option can't be used.
     """
-    check_labels(trained.parts, Chain())
+    check_unlabelled(trained.parts)
     task = mode.task(trained.parts)
     policy = Policy(task.image_size, task.channels, fit)
     pictures = read_pictures(mode.images, policy)

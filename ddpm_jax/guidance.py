@@ -79,7 +79,7 @@ def classifier_free_eps(
     both = jnp.concatenate([labels, jnp.full_like(labels, null_label)])
     twice_x, twice_t = jnp.concatenate([x_t, x_t]), jnp.concatenate([t, t])
     label, null = jnp.split(eps_fn(params, twice_x, twice_t, labels=both), 2)
-    channels = x_t.shape[-1]
+    channels = min(x_t.shape[-1], label.shape[-1])
     change = label[..., :channels] - null[..., :channels]
     guided = null[..., :channels] + scale * change
     return jnp.concatenate([guided, label[..., channels:]], axis=-1)
@@ -99,7 +99,8 @@ def classifier_eps(
 
     params goes to both functions. log_prob_fn(params, x_t, t) returns log p(y | x_t)
     [B], of the y that each image shall have; that of an image must not depend on its
-    batch. Channels behind the first C, of a learned variance, stay as they are.
+    batch. Channels behind the first C stay as they are: in the answer those of a
+    learned variance, and in x_t the guess of a self-conditioned network.
 
     Example:
       >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
@@ -112,10 +113,51 @@ def classifier_eps(
       [[-2.0, -2.0]]
     """
     answer = eps_fn(params, x_t, t)
-    score = jax.grad(lambda x: log_prob_fn(params, x, t).sum())(x_t)
-    channels, sigma = x_t.shape[-1], noise_at(schedule, t, x_t)
-    eps = answer[..., :channels] - scale * sigma * score
+    channels = min(x_t.shape[-1], answer.shape[-1])
+    score = _class_score(log_prob_fn, params, x_t[..., :channels], t)
+    eps = answer[..., :channels] - scale * noise_at(schedule, t, x_t) * score
     return jnp.concatenate([eps, answer[..., channels:]], axis=-1)
+
+
+def classifier_x0(
+    params: object,
+    x_t: jax.Array,
+    t: jax.Array,
+    *,
+    x0_fn: ModelFn,
+    log_prob_fn: ModelFn,
+    schedule: Schedule,
+    scale: float | jax.Array,
+) -> jax.Array:
+    """`classifier_eps` of a model that predicts x_0: x_0 + scale sigma^2 / alpha score.
+
+    Where alpha_bar_t = 0 nothing follows from a score, and the answer is not finite.
+
+    Example:
+      >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
+      >>> schedule = make_schedule(linear_beta_schedule(1000))
+      >>> x0_fn = lambda params, x_t, t: jnp.zeros_like(x_t)
+      >>> log_prob_fn = lambda params, x_t, t: x_t.sum(axis=1)
+      >>> classifier_x0(
+      ...     {}, jnp.ones((1, 2)), jnp.array([0]), x0_fn=x0_fn,
+      ...     log_prob_fn=log_prob_fn, schedule=schedule, scale=2.0).round(5).tolist()
+      [[0.0002, 0.0002]]
+    """
+    answer = x0_fn(params, x_t, t)
+    channels = min(x_t.shape[-1], answer.shape[-1])
+    score = _class_score(log_prob_fn, params, x_t[..., :channels], t)
+    sigma = noise_at(schedule, t, x_t)
+    change = sigma**2 / jnp.sqrt(1 - sigma**2) * score
+    x_0 = answer[..., :channels] + scale * change
+    return jnp.concatenate([x_0, answer[..., channels:]], axis=-1)
+
+
+def _class_score(
+    log_prob_fn: ModelFn, params: object, x_t: jax.Array, t: jax.Array
+) -> jax.Array:
+    """The gradient [B, ...] of log p(y | x_t) by x_t."""
+    score: jax.Array = jax.grad(lambda x: log_prob_fn(params, x, t).sum())(x_t)
+    return score
 
 
 def noise_at(schedule: Schedule, t: jax.Array, x: jax.Array) -> jax.Array:
@@ -130,8 +172,10 @@ def noise_at(schedule: Schedule, t: jax.Array, x: jax.Array) -> jax.Array:
     """
     if jnp.issubdtype(t.dtype, jnp.integer):
         return at(schedule.sqrt_one_minus_alphas_cumprod, t, x)
-    # log alpha_bar from sigma: from alpha it would have few digits near t = 0.
-    table = jnp.log1p(-(schedule.sqrt_one_minus_alphas_cumprod**2))
+    # Near t = 0 log alpha_bar has its digits in sigma, and near T - 1 in alpha.
+    sigma = schedule.sqrt_one_minus_alphas_cumprod
+    from_alpha = 2 * jnp.log(jnp.maximum(schedule.sqrt_alphas_cumprod, 1e-30))
+    table = jnp.where(sigma < 0.7, jnp.log1p(-(sigma**2)), from_alpha)
     log_alpha_bar = jnp.interp(t, jnp.arange(schedule.num_timesteps) * 1.0, table)
     sigma = jnp.sqrt(-jnp.expm1(log_alpha_bar))
     return sigma.reshape((-1,) + (1,) * (x.ndim - 1))

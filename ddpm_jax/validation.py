@@ -67,12 +67,15 @@ def from_json(text: str) -> Config:
     if objective.prediction == "eps":
         check_model(schedule, lambda params, x_t, t: x_t, None)
     _check_decay(checked.train)
+    _check_label_dropout(checked.train)
     _check_dispatch(checked.train, checked.log)
     _check_attention(checked.model)
     return checked
 
 
 def _check_self_condition(objective: Objective) -> None:
+    # Channels behind the first C would be the variance's in one place and the guess's
+    # in another; no paper has both.
     if objective.self_condition and objective.variance in LEARNED:
         raise ValueError(
             f"objective.self_condition can't go with objective.variance "
@@ -103,6 +106,14 @@ def _check_attention(model: Model) -> None:
             f"model.attention is 'cudnn', model.dtype {model.dtype!r} and the widest "
             f"{part} has {width} channels; cuDNN's attention takes bfloat16 and at "
             "most 256, so use 'xla', or change model.dtype or model.ch"
+        )
+
+
+def _check_label_dropout(train: Train) -> None:
+    # Draws have 16 bits: a smaller share would be none, and not said to be.
+    if 0 < train.label_dropout < 1e-4:
+        raise ValueError(
+            f"train.label_dropout is {train.label_dropout}; give 0 or at least 0.0001"
         )
 
 

@@ -116,7 +116,11 @@ def identity(dataset: Dataset) -> dict[str, Any]:
     some = dataset.train[np.linspace(0, count - 1, min(count, 64)).astype(int)]
     labels, found = dataset.train_labels, {}
     if labels is not None:
-        found = {"crc32 of the labels": zlib.crc32(labels.tobytes())}
+        classes = list(dataset.report.classes)
+        found = {
+            "crc32 of the labels": zlib.crc32(labels.tobytes()),
+            "classes": classes,
+        }
     return {
         "training images": count,
         "held-out images": len(dataset.held_out),

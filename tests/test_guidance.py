@@ -11,11 +11,13 @@ import pytest
 
 from ddpm_jax.guidance import classifier_eps
 from ddpm_jax.guidance import classifier_free_eps
+from ddpm_jax.guidance import classifier_x0
 from ddpm_jax.guidance import noise_at
 from ddpm_jax.samplers.ddim import ddim_sample
 from ddpm_jax.schedules import linear_beta_schedule
 from ddpm_jax.schedules import make_schedule
 from ddpm_jax.time_grids import make_time_grid
+from ddpm_jax.zero_snr import rescale_zero_snr
 
 SCHEDULE = make_schedule(linear_beta_schedule(1000))
 SHARES, MEANS, STDS = (
@@ -122,19 +124,87 @@ def test_the_guided_score_is_that_of_the_tilted_density() -> None:
     np.testing.assert_allclose(quick_free(t, scale=2.0), expected, atol=1e-4)
 
 
-def test_a_guided_chain_draws_the_asked_class() -> None:
+def test_a_chain_draws_the_asked_class_and_with_a_larger_scale_more_than_that() -> None:
     labels = jnp.arange(400) % 2
-    eps_fn = partial(
-        classifier_free_eps, eps_fn=labelled, labels=labels, null_label=NULL, scale=1.0
-    )
     grid = make_time_grid(SCHEDULE, 50)
-    x_0 = ddim_sample(
-        {}, jax.random.key(0), (400, 1), grid=grid, eps_fn=eps_fn, clip_x0=False
-    )
+
+    @jax.jit
+    def draw(scale: float) -> jax.Array:
+        eps_fn = partial(
+            classifier_free_eps,
+            eps_fn=labelled,
+            labels=labels,
+            null_label=NULL,
+            scale=scale,
+        )
+        return ddim_sample(
+            {}, jax.random.key(0), (400, 1), grid=grid, eps_fn=eps_fn, clip_x0=False
+        )
+
+    plain, guided = draw(1.0), draw(3.0)
+    middle = MEANS[0].mean()
     for label in (0, 1):
-        mine = np.asarray(x_0)[np.asarray(labels) == label]
+        mine = np.asarray(plain)[np.asarray(labels) == label]
         assert mine.mean() == pytest.approx(MEANS[0, label], abs=0.08)
         assert mine.std() == pytest.approx(0.3, abs=0.05)
+        more = np.asarray(guided)[np.asarray(labels) == label]
+        assert abs(more.mean() - middle) > abs(mine.mean() - middle) + 0.05
+
+
+@each
+def test_a_classifier_guides_a_model_of_x0_to_the_same_density(t: jax.Array) -> None:
+    sigma = noise_at(SCHEDULE, t, X_T)
+    alpha = jnp.sqrt(1 - sigma**2)
+    eps_fn = oracles.mixture_eps(ALL, SCHEDULE)
+
+    def x0_fn(params: object, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        return (x_t - sigma * eps_fn(params, x_t, t)) / alpha
+
+    options = {"log_prob_fn": log_prob, "schedule": SCHEDULE, "scale": 2.0}
+    x_0 = jax.jit(partial(classifier_x0, {}, X_T, x0_fn=x0_fn, **options))(t)
+    expected = (X_T - sigma * quick_guided(t, scale=2.0)) / alpha
+    np.testing.assert_allclose(x_0, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_a_guess_behind_x_t_is_neither_differentiated_nor_changed() -> None:
+    seen = jnp.concatenate([X_T, jnp.full_like(X_T, 7.0)], axis=-1)
+    t = TIMES[0]
+
+    def answers(x: jax.Array, labels: jax.Array | None = None) -> jax.Array:
+        labels = jnp.zeros(len(x)) if labels is None else labels
+        return x[:, :1] * (1.0 + labels[:, None])
+
+    free = classifier_free_eps(
+        {},
+        seen,
+        t,
+        eps_fn=lambda params, x, t, labels: answers(x, labels),
+        labels=LABELS,
+        null_label=NULL,
+        scale=2.0,
+    )
+    both = [answers(X_T, jnp.full(5, n) if n == NULL else LABELS) for n in (NULL, 0)]
+    np.testing.assert_allclose(free, both[0] + 2 * (both[1] - both[0]), rtol=1e-5)
+    by_classifier = classifier_eps(
+        {},
+        seen,
+        t,
+        eps_fn=lambda params, x, t: answers(x),
+        log_prob_fn=log_prob,
+        schedule=SCHEDULE,
+        scale=2.0,
+    )
+    score = jax.grad(lambda x: log_prob({}, x, t).sum())(X_T)
+    expected = X_T - 2 * noise_at(SCHEDULE, t, X_T) * score
+    np.testing.assert_allclose(by_classifier, expected, rtol=1e-4)
+
+
+def test_noise_between_whole_t_is_finite_to_the_end_of_any_schedule() -> None:
+    betas = rescale_zero_snr(linear_beta_schedule(1000))
+    t = jnp.array([0.0, 500.5, 997.0, 998.0, 998.5, 999.0])
+    sigma = np.asarray(noise_at(make_schedule(betas), t, jnp.zeros((6, 1))))
+    assert np.isfinite(sigma).all() and (np.diff(sigma[:, 0]) >= 0).all()
+    assert sigma[-1] == 1.0
 
 
 def test_the_network_is_called_once_and_its_variance_is_that_of_the_label() -> None:

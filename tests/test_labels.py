@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import itertools
+import json
 import pathlib
 from typing import Any
 
@@ -11,8 +13,10 @@ import numpy as np
 import pytest
 import tiny
 from PIL import Image
+from test_scripts import script as load_script
 
 from ddpm_jax import keys as per_image
+from ddpm_jax import parallel
 from ddpm_jax.build import Parts
 from ddpm_jax.build import build
 from ddpm_jax.build import conditioned
@@ -21,12 +25,20 @@ from ddpm_jax.chains import Chain
 from ddpm_jax.chains import check_chain
 from ddpm_jax.config import Config
 from ddpm_jax.config import Objective
+from ddpm_jax.data import Batch
+from ddpm_jax.data import batches
 from ddpm_jax.data import load
+from ddpm_jax.data.decode import Unusable
+from ddpm_jax.data.items import LazyImages
 from ddpm_jax.guidance import drop_labels
 from ddpm_jax.sampling import compile_sampler
 from ddpm_jax.sampling import load_trained
 from ddpm_jax.train_loop import train
 from ddpm_jax.train_loop import with_labels
+from ddpm_jax.train_step import init_state
+from ddpm_jax.train_step import make_optimiser
+from ddpm_jax.train_step import train_step
+from ddpm_jax.train_step import train_steps
 
 CLASSES = 3
 T = jnp.array([1, 4, 7])
@@ -195,6 +207,11 @@ def test_folders_are_classes_and_keep_them_beside_a_broken_file(
         assert labels is not None
         shown = images[np.arange(len(images))][:, 0, 0, 0]
         assert ((shown >= 100) == (labels == 1)).all()
+    for other in ("notes.txt", "notes/more.txt"):  # no images, and so no classes
+        (tmp_path / "set" / other).parent.mkdir(exist_ok=True)
+        (tmp_path / "set" / other).write_text("hello")
+    again = load(str(tmp_path / "set"), cache_dir=str(tmp_path / "cache"))
+    assert again.report.classes == ("cat", "dog")
     (tmp_path / "set" / "e.png").write_bytes((path).read_bytes())
     outside = load(str(tmp_path / "set"), cache_dir=str(tmp_path / "cache"))
     assert outside.report.classes == () and outside.train_labels is None
@@ -204,7 +221,7 @@ def test_an_array_beside_the_images_is_labels_just_where_it_can_be(
     tmp_path: pathlib.Path,
 ) -> None:
     images = np.zeros((3, 8, 8, 1), np.uint8)
-    for second in ([0, 2, 0], [0, 1], [0, 1, -1], [0.0, 1.0, 2.0]):
+    for second in ([0, 2, 0], [0, 1], [0, 1, -1], [0, 1, 10**9], [0.0, 1.0, 2.0]):
         np.savez(tmp_path / "some.npz", arr_0=images, arr_1=np.array(second))
         found = load(str(tmp_path / "some.npz"), held_out=0)
         labels = None if found.train_labels is None else found.train_labels.tolist()
@@ -239,3 +256,89 @@ def test_a_model_trained_with_labels_draws_what_it_is_told(
     sample = compile_sampler(trained, seed=0, batch_size=8, chain=chain)
     means = sample(np.arange(8)).mean(axis=(1, 2, 3))
     assert (means[::2] < 64).all() and (means[1::2] > 191).all()
+    assert json.loads((tmp_path / "run" / "data.json").read_text())["classes"] == [
+        "0",
+        "1",
+    ]
+    draw = load_script("sample").main
+    shared = ["--workdir", str(tmp_path / "run"), "--num", "4", "--batch-size", "4"]
+    asked = ["--label", "0", "1", "--guidance", "1.5"]
+    assert draw([*shared, *asked, "--out", str(tmp_path / "out")]) == 0
+    with np.load(tmp_path / "out" / "samples.npz") as drawn:
+        np.testing.assert_array_equal(drawn["arr_0"], sample(np.arange(4)))
+        assert drawn["arr_1"].tolist() == [0, 1, 0, 1]
+    with pytest.raises(ValueError, match="label is 2 and the model knows 2 classes"):
+        draw([*shared, "--label", "2", "--out", str(tmp_path / "other")])
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_batches_of_any_process_have_the_labels_of_their_images() -> None:
+    values = np.arange(10, dtype=np.uint8)
+    for part in range(2):
+        stream = batches(
+            values.reshape(10, 1, 1, 1),
+            values.astype(np.int64) % 3,
+            seed=3,
+            start_step=5,
+            batch_size=6,
+            process_index=part,
+            process_count=2,
+        )
+        for batch in itertools.islice(stream, 4):
+            np.testing.assert_array_equal(batch.images.ravel() % 3, batch.labels)
+
+
+def test_a_broken_image_is_stood_in_for_by_one_of_its_class() -> None:
+    labels = np.array([0, 1, 1, 0, 0])
+
+    def image(number: int) -> np.ndarray:
+        if number == 0:
+            raise Unusable("corrupt or truncated")
+        return np.full((1, 1, 1), number, np.uint8)
+
+    images = LazyImages("some", str, image, np.arange(5), (1, 1, 1), labels)
+    with pytest.warns(UserWarning, match="stands in"):
+        assert images[np.array([0, 1])].ravel().tolist() == [3, 1]
+
+
+LINE = {"a": jnp.ones(3)}
+OPTIMISER = make_optimiser(0.1, warmup_steps=0)
+
+
+def label_loss(
+    params: dict[str, jax.Array],
+    keys: jax.Array,
+    x_0: jax.Array,
+    dropout_keys: jax.Array,
+    labels: jax.Array,
+) -> jax.Array:
+    noise = per_image.normal(keys, (1,))[:, 0]
+    return (params["a"][labels] - x_0.mean((1, 2, 3)) - 0.1 * noise) ** 2
+
+
+def test_labels_go_with_their_images_over_devices_parts_and_dispatches() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 2, 2, 1), np.uint8)
+    labels = np.random.default_rng(1).integers(0, 3, (4, 8))
+    step = functools.partial(train_step, loss_fn=label_loss, optimiser=OPTIMISER)
+    first, key = init_state(LINE, OPTIMISER), jax.random.key(0)
+
+    def end(step: Any, **options: Any) -> np.ndarray:  # noqa: ANN401
+        state, compiled = first, jax.jit(functools.partial(step, **options))
+        for batch in map(Batch, images, labels):
+            state, _ = compiled(state, batch, key)
+        return np.asarray(state.params["a"])
+
+    expected = end(step)
+    assert len(set(expected.tolist())) == 3
+    np.testing.assert_allclose(end(step, accumulate=4), expected, rtol=1e-5)
+    together = jax.jit(functools.partial(train_steps, step=step))
+    state, _ = together(first, Batch(images, labels), key)
+    np.testing.assert_allclose(state.params["a"], expected, rtol=1e-5)
+    both, keys = parallel.replicate(first), parallel.replicate(key)
+    shards = [parallel.shard(batch) for batch in map(Batch, images, labels)]
+    on_two = parallel.compile_step(
+        functools.partial(step, axis_name=parallel.AXIS), both, shards[0], keys
+    )
+    for batch in shards:
+        both, _ = on_two(both, batch, keys)
+    np.testing.assert_allclose(both.params["a"], expected, rtol=1e-5)

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ddpm_jax.data.dataset import Images
+from ddpm_jax.data.dataset import Labels
 from ddpm_jax.data.dataset import Rows
 from ddpm_jax.data.dataset import Source
 from ddpm_jax.data.decode import Unusable
@@ -81,9 +82,8 @@ def materialise(
         _remove_abandoned(cache_dir)
         record = _decode(items, record, array_path, max_bytes)
         _write_record(record, record_path)
-    usable = _usable(items, record)
-    labels = items.labels and items.labels._replace(labels=items.labels.labels[usable])
-    images = _open(items, record, array_path)
+    labels = items.labels(_usable(items, record))
+    images = _open(items, record, array_path, labels)
     return Source(images, summarise(record.failures, items.names), labels=labels)
 
 
@@ -110,13 +110,16 @@ def _is_whole(array_path: pathlib.Path) -> bool:
     return True
 
 
-def _open(items: Items, record: Record, array_path: pathlib.Path) -> Images:
+def _open(
+    items: Items, record: Record, array_path: pathlib.Path, labels: Labels | None
+) -> Images:
     """The memory-mapped array, or images that decode themselves where there is none."""
     with contextlib.suppress(FileNotFoundError):
         array: Images = np.load(array_path, mmap_mode="r", allow_pickle=False)
         return array
     name, usable = items.names.__getitem__, _usable(items, record)
-    return LazyImages(items.source, name, items.image, usable, record.shape)
+    of = labels.labels if labels else None
+    return LazyImages(items.source, name, items.image, usable, record.shape, of)
 
 
 def _usable(items: Items, record: Record) -> Rows:

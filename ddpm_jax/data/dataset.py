@@ -246,7 +246,7 @@ def describe_classes(classes: tuple[str, ...]) -> str:
         'labels of 2 classes: 0 cat, 1 dog'
     """
     named = [f"{label} {name}" for label, name in enumerate(classes[:10])]
-    more = ", ..." if len(classes) > 10 else ""
+    more = ", ... (all are in data.json of a run)" if len(classes) > 10 else ""
     return f"labels of {len(classes)} classes: {', '.join(named)}{more}"
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from ddpm_jax.data.cache import fingerprint
 from ddpm_jax.data.cache import materialise
 from ddpm_jax.data.dataset import Labels
+from ddpm_jax.data.dataset import Rows
 from ddpm_jax.data.dataset import Source
 from ddpm_jax.data.dataset import UInt8
 from ddpm_jax.data.decode import Policy
@@ -56,7 +57,10 @@ def _load(files: Files, policy: Policy, cache_dir: pathlib.Path) -> Source:
         return height, width, channels
 
     key = fingerprint(files.names, files.stamps, policy)
-    labels = labels_of(files.names)
+
+    def labels(numbers: Rows) -> Labels | None:
+        return labels_of([files.names[number] for number in numbers])
+
     items = Items(files.source, files.names, image, shape, key, labels)
     require_some(files.source, files.names, {})
     return materialise(items, cache_dir)

@@ -43,7 +43,8 @@ class Items(NamedTuple):
     image: Callable[[int], UInt8]  # number of an item -> uint8 [H, W, C], or Unusable
     shape: Callable[[], tuple[int, int, int]]  # (H, W, C); may have to look at files
     fingerprint: str  # changes whenever an image might
-    labels: Labels | None = None
+    # the numbers of some items -> their classes, if each has one
+    labels: Callable[[Rows], Labels | None] = lambda numbers: None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +56,7 @@ class LazyImages:
     image: Callable[[int], UInt8]  # number of an item -> uint8 [H, W, C], or Unusable
     usable: Rows  # the numbers [N] of the items that can be decoded
     image_shape: tuple[int, int, int]
+    labels: Rows | None = None  # [N]: the one that stands in for another has its label
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -74,14 +76,23 @@ class LazyImages:
 
     def _usable_image(self, row: int) -> UInt8:
         # A run that stopped here would stop here again each time it is resumed.
-        for step in range(MAX_BROKEN):
-            number = int(self.usable[(row + step) % len(self)])
+        for place in self._stand_ins(row):
+            number = int(self.usable[place])
             try:
                 return self.image(number)
             except Unusable as error:
                 broken = f"{self.source}: {self.name(number)}: {error}"
                 warnings.warn(f"{broken}; the next one stands in", stacklevel=2)
         raise ValueError(f"{broken}, and so are {MAX_BROKEN - 1} more after it")
+
+    def _stand_ins(self, row: int) -> Iterator[int]:
+        """The row itself, then the next ones of its label, MAX_BROKEN in all."""
+        yield row
+        others = np.arange(row + 1, row + len(self)) % len(self)
+        if self.labels is not None:
+            others = others[self.labels[others] == self.labels[row]]
+        # A set of very few images is gone through more than once.
+        yield from itertools.islice(itertools.cycle([*others, row]), MAX_BROKEN - 1)
 
 
 def attempt(function: Callable[[int], T], count: int) -> Iterator[T | Unusable]:

@@ -21,7 +21,7 @@ def load_npz(path: str, policy: Policy, cache_dir: pathlib.Path) -> Source:
     """The array arr_0, or images, or the only one: uint8 [N, H, W, C] or [N, H, W].
 
     Beside it, arr_1, or labels, may hold the class of each image: whole numbers [N]
-    from 0 on. What is something else there is passed over.
+    from 0 on, all less than N. What is something else there is passed over.
     Both are read into memory as they are; the cache is not used.
 
     Raises:
@@ -63,7 +63,8 @@ def _labels(labels: Rows | None, count: int) -> Labels | None:
     """Labels of classes that are called by their numbers, if the array holds some."""
     if labels is None or labels.shape != (count,) or labels.dtype.kind not in "iu":
         return None
-    if labels.min() < 0:
+    # Numbers such as dates would be classes by the million.
+    if labels.min() < 0 or labels.max() >= count:
         return None
     classes = tuple(map(str, range(int(labels.max()) + 1)))
     return Labels(classes, labels.astype(np.int64))

@@ -23,6 +23,7 @@ from ddpm_jax.data.cache import fingerprint
 from ddpm_jax.data.cache import make_folder
 from ddpm_jax.data.cache import materialise
 from ddpm_jax.data.dataset import Labels
+from ddpm_jax.data.dataset import Rows
 from ddpm_jax.data.dataset import Source
 from ddpm_jax.data.dataset import UInt8
 from ddpm_jax.data.decode import Policy
@@ -89,7 +90,12 @@ def _items(
     key = fingerprint("tfds", prepared, split, feature, len(records), policy)
     source = f"tfds:{builder.info.full_name} ({split})"
     names = [f"record {number}" for number in range(len(records))]
-    labels = _labels(builder, split, feature, cache_dir / f"{key}.labels.npy")
+    stored = cache_dir / f"{key}.labels.npy"
+
+    def labels(numbers: Rows) -> Labels | None:
+        found = _labels(builder, split, feature, stored)
+        return found and found._replace(labels=found.labels[numbers])
+
     return Items(source, names, image, lambda: shape, key, labels)
 
 
