@@ -250,7 +250,7 @@ def test_larger_pictures_attend_at_the_same_levels() -> None:
 def test_a_source_that_is_not_there_is_named_before_anything_is_written(
     tmp_path: Path,
 ) -> None:
-    with pytest.raises(FileNotFoundError, match="nowhere does not exist; give the fol"):
+    with pytest.raises(FileNotFoundError, match="there is no file or folder nowhere"):
         train(beginning_as(Path("nowhere")), tmp_path / "tuned")
     assert not (tmp_path / "tuned").exists()
 
