@@ -29,7 +29,7 @@ from ddpm_jax.likelihood import bits_per_dim
 from ddpm_jax.sampling import Trained
 
 KEY = jax.random.key(0)
-LABELS, STD = jnp.array([2, 7, 2]), 0.3
+LABELS, STD = jnp.array([2, 7, 4]), 0.3
 IMAGES = np.random.default_rng(0).integers(60, 200, (3, 8, 8, 1), np.uint8)
 ROWS = {"image": jnp.asarray(IMAGES), "index": jnp.array([4, 9, 5]), "label": LABELS}
 
