@@ -32,6 +32,7 @@ from ddpm_jax.plain_denoisers import best_of
 from ddpm_jax.plain_denoisers import check_installed
 from ddpm_jax.plain_denoisers import psnr
 from ddpm_jax.sampling import Trained
+from ddpm_jax.time_grids import TimeGrid
 
 STEPS = 100
 """Most steps of a draw."""
@@ -123,7 +124,8 @@ def answer_all(
     shared = parallel.replicate((trained.params, jax.random.key(seed)))
     count = len(rows["number"])
     size = min(batch_size, count)
-    function = partial(answer_rows, parts=trained.parts, noise=noise)
+    grid = denoising_grid(trained.parts.schedule, noise, STEPS)
+    function = partial(answer_rows, parts=trained.parts, noise=noise, grid=grid)
     first = {name: x[:size] for name, x in rows.items()}
     compiled = parallel.compile_map(function, shared, first)
     batches = []
@@ -143,6 +145,7 @@ def answer_rows(
     *,
     parts: Parts,
     noise: float,
+    grid: TimeGrid,
 ) -> dict[str, jax.Array]:
     """The noisy images, [n, H, W, C], what the model makes of them, and the estimate.
 
@@ -150,7 +153,6 @@ def answer_rows(
     """
     params, key = shared
     keys = per_image.fold_in_each(key, rows["number"])
-    grid = denoising_grid(parts.schedule, noise, STEPS)
     eps = per_image.normal(per_image.fold_in(keys, grid.num_timesteps), parts.shape)
     noisy = to_model_range(rows["image"]) + noise * eps
     found = estimate_noise(noisy)

@@ -56,9 +56,9 @@ def write_strips(
         np.stack(rows),
         above=["image", *(f"t = {t}" for t in steps)],
         beside=[
-            "forward, x_t\nnoise is added\n→",
-            "reverse, x_t\nnoise is taken off\n←",
-            "reverse, the x_0\nthat is predicted\n←",
+            "forward, x_t:\nnoise is added,\nto the right",
+            "reverse, x_t:\nnoise is taken off,\nto the left",
+            "reverse:\nthe x_0 that is\npredicted",
         ],
     )
     return [path]

@@ -88,8 +88,9 @@ def test_a_pair_and_a_family_are_the_same_in_any_batch() -> None:
     mixed = between({}, keys, FIRST, SECOND, lambdas=LAMBDAS, **options)
     alone = between({}, keys[2:], FIRST[2:], SECOND[2:], lambdas=LAMBDAS, **options)
     np.testing.assert_allclose(mixed[2:], alone, atol=1e-6)
-    family = share({}, keys, (3, 2), copies=4, **options)
-    fewer = share({}, keys[2:], (1, 2), copies=2, **options)
+    again = per_image.image_keys(KEY, 3)  # a slice uses its keys up
+    family = share({}, again, (3, 2), copies=4, **options)
+    fewer = share({}, again[2:], (1, 2), copies=2, **options)
     np.testing.assert_allclose(family.x_0[2:, :2], fewer.x_0, atol=1e-6)
 
 
@@ -102,7 +103,6 @@ def test_the_first_copy_is_the_plain_sample_and_all_have_its_x_t() -> None:
         np.testing.assert_allclose(family.x_0[:, 0], plain, atol=1e-5)
         spread = abs(family.x_0[:, 1] - family.x_0[:, 2]).min()
         assert (spread > 1e-4) == (num_steps > 0)
-    np.testing.assert_allclose(family.x_t, family.x_t, atol=0)
 
 
 @pytest.mark.parametrize("num_steps", [150, 300, 600])

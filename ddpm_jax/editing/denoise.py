@@ -115,6 +115,8 @@ def denoise_sample(
 def denoising_grid(schedule: Schedule, noise: float, num_steps: int) -> TimeGrid:
     """The times from the level of a noise down to x_0: num_steps, or all if fewer.
 
+    Like other grids it is made outside of jit.
+
     Raises:
       ValueError: if there is no such level, or not at least one step.
 
