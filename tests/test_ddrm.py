@@ -222,6 +222,13 @@ def test_what_does_not_fit_is_refused(wrong: dict, sentence: str) -> None:
         run(y, super_resolution(SHAPE, 2), **wrong)
 
 
+@pytest.mark.parametrize("noise", [-1.0, np.nan, np.inf])
+def test_noise_that_is_no_deviation_is_refused(noise: float) -> None:
+    draw = partial(ddrm, {}, KEY, jnp.zeros((1, 2, 3, 3)), grid=EVERY)
+    with pytest.raises(ValueError, match=f"noise is {noise:g}; give a deviation of at"):
+        draw(measurement=super_resolution(SHAPE, 2), eps_fn=tanh_model, noise=noise)
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
@@ -229,6 +236,17 @@ def test_what_does_not_fit_is_refused(wrong: dict, sentence: str) -> None:
         (lambda: super_resolution(SHAPE, 0), "factor is 0"),
         (lambda: colourisation((4, 4, 1)), "there are 3 weights; give one for each of"),
         (lambda: gaussian_blur(SHAPE, 0.0), "deviation is 0.0; give more than 0"),
+        (lambda: gaussian_blur(SHAPE, np.inf), "deviation is inf; .* at most 6, the"),
+        (lambda: gaussian_blur(SHAPE, 1e9), "deviation is 1000000000.0; give more"),
+        (lambda: gaussian_blur(SHAPE, np.nan), "deviation is nan; give more than 0"),
+        (
+            lambda: separable((4, 6, 3), np.eye(6), np.eye(6)),
+            r"rows has shape \(6, 6\); images \(4, 6, 3\) need \(4, 4\)",
+        ),
+        (
+            lambda: separable((4, 6, 3), np.eye(4), np.ones((3, 6))),
+            r"columns has shape \(3, 6\)",
+        ),
         (lambda: linear(SHAPE, np.eye(3)), r"matrix has shape \(3, 3\)"),
     ],
 )

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ddpm_jax import keys as per_image
 from ddpm_jax.editing.measurements import Measurement
@@ -71,7 +72,8 @@ def ddrm(
       eta_b: how far a coefficient that is seen well is set to its value, 0..1.
 
     Raises:
-      ValueError: if keys or y don't fit the measurement, or a share is not in 0..1.
+      ValueError: if keys or y don't fit the measurement, noise is no deviation, or a
+        share is not in 0..1.
 
     Example:
       >>> from ddpm_jax.editing.measurements import super_resolution
@@ -87,6 +89,7 @@ def ddrm(
     """
     check_shares(eta=eta, eta_b=eta_b)
     check_measurements(measurement, y)
+    check_deviation(noise)
     keys = per_image.one_each(keys, y.shape[0])
     seen = read(measurement, y, noise)
     ask = bind_model(
@@ -182,3 +185,17 @@ def check_measurements(measurement: Measurement, y: jax.Array) -> None:
             f"y has shape {y.shape}; this measurement of {y.shape[0]} images "
             f"{measurement.image_shape} has {wanted}"
         )
+
+
+def check_deviation(noise: float | jax.Array) -> None:
+    """Raises ValueError unless noise is finite and at least 0; not while tracing.
+
+    Example:
+      >>> check_deviation(0.1)
+    """
+    if isinstance(noise, jax.core.Tracer):
+        return
+    values = np.ravel(np.asarray(noise))
+    wrong = values[~((values >= 0) & (values < np.inf))]
+    if wrong.size:
+        raise ValueError(f"noise is {wrong[0]:g}; give a deviation of at least 0")

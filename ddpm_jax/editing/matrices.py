@@ -21,6 +21,9 @@ def separable(
     Its singular values are the products of the two matrices'. Those below cut are
     taken for 0: what A damps so much is noise in any real y.
 
+    Raises:
+      ValueError: if a matrix has not the size of the images.
+
     Example:
       >>> from ddpm_jax.editing.measurements import measure
       >>> x = jnp.arange(4.0).reshape(1, 2, 2, 1)
@@ -28,6 +31,13 @@ def separable(
       >>> measure(double, x).round(4).ravel().tolist()
       [0.0, 2.0, 4.0, 6.0]
     """
+    height, width, _ = image_shape
+    for name, matrix, size in (("rows", rows, height), ("columns", columns, width)):
+        if matrix.shape != (size, size):
+            raise ValueError(
+                f"{name} has shape {matrix.shape}; images {image_shape} need "
+                f"{(size, size)}"
+            )
     (u_h, s_h, vt_h), (u_w, s_w, vt_w) = map(np.linalg.svd, (rows, columns))
     values = np.outer(s_h, s_w).astype(np.float32)[None, :, :, None]
     return Measurement(
@@ -45,15 +55,21 @@ def gaussian_blur(
 ) -> Measurement:
     """A blur by a normal of this deviation in pixels, with mirrored edges.
 
+    Raises:
+      ValueError: unless the deviation is above 0, and not beyond the image's size.
+
     Example:
       >>> from ddpm_jax.editing.measurements import measure
       >>> flat = jnp.ones((1, 8, 8, 1))
       >>> bool(jnp.allclose(measure(gaussian_blur((8, 8, 1), 0.5), flat), 1, atol=1e-5))
       True
     """
-    if not deviation > 0:
-        raise ValueError(f"the blur's deviation is {deviation}; give more than 0")
     height, width, _ = image_shape
+    if not 0 < deviation <= max(height, width):
+        raise ValueError(
+            f"the blur's deviation is {deviation}; give more than 0 pixels, and at "
+            f"most {max(height, width)}, the size of the image"
+        )
     return separable(
         image_shape, blur_matrix(height, deviation), blur_matrix(width, deviation), cut
     )
