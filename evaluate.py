@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ddpm_jax import command
-from ddpm_jax.evaluation_task import Settings
+from ddpm_jax.evaluation.task import Settings
 
 
 @dataclass(frozen=True)
@@ -41,19 +41,19 @@ def main(arguments: list[str]) -> int:
     if options.num_samples is not None:
         command.check_range(options, num_samples=(2, None))
     command.set_up_jax()
-    from ddpm_jax import evaluation
     from ddpm_jax import sampling
+    from ddpm_jax.evaluation import records
 
-    names = evaluation.parse_metrics(options.metrics)
-    out = options.out or evaluation.default_out(options.workdir)
+    names = records.parse_metrics(options.metrics)
+    out = options.out or records.default_out(options.workdir)
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; give a folder")
     trained = sampling.load_model(
         options.workdir, options.pretrained, step=options.step, ema=options.ema
     )
     print(sampling.describe(trained))
-    evaluation.evaluate(out, trained, options, names)
-    print(f"stored in {out / evaluation.RECORDS}")
+    records.evaluate(out, trained, options, names)
+    print(f"stored in {out / records.RECORDS}")
     return 0
 
 

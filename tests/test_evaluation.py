@@ -18,8 +18,6 @@ from PIL import Image
 from test_scripts import run
 from test_scripts import script
 
-from ddpm_jax import evaluation
-from ddpm_jax import nll
 from ddpm_jax import parallel
 from ddpm_jax import sample_files
 from ddpm_jax.build import build
@@ -27,8 +25,10 @@ from ddpm_jax.build import init_params
 from ddpm_jax.config import Data
 from ddpm_jax.config import Objective
 from ddpm_jax.decoder import DECODERS
-from ddpm_jax.evaluation_task import Settings
-from ddpm_jax.evaluation_task import Task
+from ddpm_jax.evaluation import nll
+from ddpm_jax.evaluation import records
+from ddpm_jax.evaluation.task import Settings
+from ddpm_jax.evaluation.task import Task
 from ddpm_jax.ode_likelihood import TRACES
 from ddpm_jax.rate_distortion import summarise
 from ddpm_jax.sampling import Trained
@@ -59,7 +59,7 @@ def whole(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     """The record of an nll that nothing interrupted."""
     out = tmp_path_factory.mktemp("whole")
     settings = Settings(num=NUM, batch_size=4)
-    return evaluation.evaluate(out, trained, settings, ["nll"])["nll"]
+    return records.evaluate(out, trained, settings, ["nll"])["nll"]
 
 
 def values(record: dict[str, Any]) -> dict[str, float]:
@@ -103,7 +103,7 @@ def test_the_tables_add_up_to_the_numbers_and_the_picture_is_one(
     trained: Trained, tmp_path: Path
 ) -> None:
     settings = Settings(num=3, batch_size=4, cdf="tanh")
-    record = evaluation.evaluate(tmp_path, trained, settings, ["nll"])["nll"]
+    record = records.evaluate(tmp_path, trained, settings, ["nll"])["nll"]
     found = values(record)
     terms = columns(tmp_path / "nll_terms.csv")
     assert terms["t"] == [str(t) for t in range(11)]
@@ -137,14 +137,14 @@ def test_it_goes_on_after_a_kill_without_measuring_an_image_twice(
     monkeypatch.setattr(sample_files, "add", add)
     with pytest.raises(KeyboardInterrupt):
         settings = Settings(num=NUM, batch_size=4)
-        evaluation.evaluate(tmp_path, trained, settings, ["nll"])
+        records.evaluate(tmp_path, trained, settings, ["nll"])
     assert measured == [0, 1, 2, 3] and not (tmp_path / "metrics.json").exists()
     measured.append(-1)
     other = dataclasses.replace(settings, seed=1)
     with pytest.raises(ValueError, match=r"another draw.*\n  seed: 0 -> 1"):
-        evaluation.evaluate(tmp_path, trained, other, ["nll"])
+        records.evaluate(tmp_path, trained, other, ["nll"])
     settings = dataclasses.replace(settings, batch_size=2)
-    record = evaluation.evaluate(tmp_path, trained, settings, ["nll"])["nll"]
+    record = records.evaluate(tmp_path, trained, settings, ["nll"])["nll"]
     assert measured[5:] == [4]
     assert record["protocol"] == whole["protocol"]
     for name, value in values(whole).items():
@@ -158,15 +158,15 @@ def test_what_is_stored_is_not_measured_again_unless_its_protocol_changes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     settings = Settings(num=2, batch_size=4)
-    first = evaluation.evaluate(tmp_path, trained, settings, ["nll"])
-    never = evaluation.METRICS["nll"]._replace(measure=None)
-    monkeypatch.setitem(evaluation.METRICS, "nll", never)
-    again = evaluation.evaluate(tmp_path, trained, settings, ["nll"])
+    first = records.evaluate(tmp_path, trained, settings, ["nll"])
+    never = records.METRICS["nll"]._replace(measure=None)
+    monkeypatch.setitem(records.METRICS, "nll", never)
+    again = records.evaluate(tmp_path, trained, settings, ["nll"])
     assert again == first
     assert "nll has been measured already" in capsys.readouterr().out
     monkeypatch.undo()
     settings = Settings(num=2, batch_size=4, seed=9)
-    other = evaluation.evaluate(tmp_path, trained, settings, ["nll"])
+    other = records.evaluate(tmp_path, trained, settings, ["nll"])
     assert "holds nll of another protocol" in capsys.readouterr().out
     assert json.loads((tmp_path / "metrics.json").read_text()) == other != first
 
@@ -187,9 +187,7 @@ def test_all_metrics_are_checked_before_the_first_is_measured(
     config = dataclasses.replace(trained.config, objective=objective)
     model = trained._replace(config=config)
     with pytest.raises(ValueError, match="nll_ode asks the model between whole t"):
-        evaluation.evaluate(
-            tmp_path / "out", model, Settings(num=2), ["nll", "nll_ode"]
-        )
+        records.evaluate(tmp_path / "out", model, Settings(num=2), ["nll", "nll_ode"])
     assert not (tmp_path / "out").exists()
 
 
@@ -261,4 +259,4 @@ def test_without_a_workdir_it_says_what_to_give(
 def test_a_damaged_record_is_named(trained: Trained, tmp_path: Path) -> None:
     (tmp_path / "metrics.json").write_text('{"nll": ')
     with pytest.raises(ValueError, match=r"metrics.json is damaged; delete it"):
-        evaluation.evaluate(tmp_path, trained, Settings(num=2), ["nll"])
+        records.evaluate(tmp_path, trained, Settings(num=2), ["nll"])

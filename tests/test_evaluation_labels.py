@@ -13,17 +13,17 @@ from test_ode_likelihood import flow_log_density
 from test_ode_likelihood import known
 
 from ddpm_jax import keys as per_image
-from ddpm_jax import nll
-from ddpm_jax import nll_ode
 from ddpm_jax.build import Parts
 from ddpm_jax.build import build
 from ddpm_jax.config import Config
 from ddpm_jax.config import Data
 from ddpm_jax.dequantisation import bits_of
 from ddpm_jax.dequantisation import dequantise
-from ddpm_jax.evaluation_task import Settings
-from ddpm_jax.evaluation_task import Task
-from ddpm_jax.image_rows import examples
+from ddpm_jax.evaluation import nll
+from ddpm_jax.evaluation import nll_ode
+from ddpm_jax.evaluation.image_rows import examples
+from ddpm_jax.evaluation.task import Settings
+from ddpm_jax.evaluation.task import Task
 from ddpm_jax.images import to_model_range
 from ddpm_jax.likelihood import bits_per_dim
 from ddpm_jax.sampling import Trained

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ddpm_jax.feature_rows import ROWS
-from ddpm_jax.feature_rows import Source
-from ddpm_jax.feature_rows import feature_rows
-from ddpm_jax.feature_rows import row_type
+from ddpm_jax.evaluation.feature_rows import ROWS
+from ddpm_jax.evaluation.feature_rows import Source
+from ddpm_jax.evaluation.feature_rows import feature_rows
+from ddpm_jax.evaluation.feature_rows import row_type
 from ddpm_jax.metrics.extractors import make_extractor
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (11, 8, 8, 1), np.uint8)

@@ -14,8 +14,8 @@ from ddpm_jax.build import build
 from ddpm_jax.build import init_params
 from ddpm_jax.chains import Chain
 from ddpm_jax.data import load
-from ddpm_jax.evaluation import evaluate
-from ddpm_jax.evaluation_task import Settings
+from ddpm_jax.evaluation.records import evaluate
+from ddpm_jax.evaluation.task import Settings
 from ddpm_jax.metrics.frechet import frechet_distance
 from ddpm_jax.metrics.statistics import Statistics
 from ddpm_jax.metrics.statistics import load_statistics

@@ -1,7 +1,7 @@
 """From a trained model to the numbers of the paper's tables, each with its protocol.
 
 A metric is an entry of METRICS: its name on the command line, and the two functions of
-`evaluation_task.Metric`. Before anything is computed all metrics that were asked for
+`task.Metric`. Before anything is computed all metrics that were asked for
 have said their protocol, so that bad input to the last is refused before the first has
 taken hours. A number is stored in OUT/metrics.json as soon as it is there:
 
@@ -11,7 +11,7 @@ taken hours. A number is stored in OUT/metrics.json as soon as it is there:
              "files": ["nll_terms.csv", ...]}}
 
 and one whose protocol is the same is not computed again. To add a metric: one file on
-the layer of nll.py, with `protocol(task)` and `measure(task)`, its line in METRICS, and
+this folder, with `protocol(task)` and `measure(task)`, its line in METRICS, and
 its options, if any, as fields of `Settings`.
 """
 
@@ -20,17 +20,17 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from ddpm_jax import nll
-from ddpm_jax import nll_ode
 from ddpm_jax import parallel
-from ddpm_jax import sample_quality
-from ddpm_jax.evaluation_task import Measured
-from ddpm_jax.evaluation_task import Metric
-from ddpm_jax.evaluation_task import Settings
-from ddpm_jax.evaluation_task import Task
+from ddpm_jax.evaluation import nll
+from ddpm_jax.evaluation import nll_ode
+from ddpm_jax.evaluation import sample_quality
+from ddpm_jax.evaluation.image_rows import forget_rows
+from ddpm_jax.evaluation.task import Measured
+from ddpm_jax.evaluation.task import Metric
+from ddpm_jax.evaluation.task import Settings
+from ddpm_jax.evaluation.task import Task
 from ddpm_jax.files import locked
 from ddpm_jax.files import replacing
-from ddpm_jax.image_rows import forget_rows
 from ddpm_jax.run import say
 from ddpm_jax.sampling import Trained
 from ddpm_jax.sampling import weights_identity

@@ -15,11 +15,25 @@ from typing import Any
 import numpy as np
 
 from ddpm_jax import parallel
-from ddpm_jax.evaluation_task import Measured
-from ddpm_jax.evaluation_task import Metric
-from ddpm_jax.evaluation_task import Number
-from ddpm_jax.evaluation_task import Task
-from ddpm_jax.feature_rows import feature_rows
+from ddpm_jax.evaluation.feature_rows import feature_rows
+from ddpm_jax.evaluation.sample_protocols import NEIGHBOUR
+from ddpm_jax.evaluation.sample_protocols import NUM_SPLITS
+from ddpm_jax.evaluation.sample_protocols import NUM_SUBSETS
+from ddpm_jax.evaluation.sample_protocols import SUBSET_SIZE
+from ddpm_jax.evaluation.sample_protocols import fid_protocol
+from ddpm_jax.evaluation.sample_protocols import is_protocol
+from ddpm_jax.evaluation.sample_protocols import kid_protocol
+from ddpm_jax.evaluation.sample_protocols import label
+from ddpm_jax.evaluation.sample_protocols import pr_protocol
+from ddpm_jax.evaluation.sample_protocols import read_statistics
+from ddpm_jax.evaluation.sample_sources import SPLITS
+from ddpm_jax.evaluation.sample_sources import Described
+from ddpm_jax.evaluation.sample_sources import reference_of
+from ddpm_jax.evaluation.sample_sources import samples_of
+from ddpm_jax.evaluation.task import Measured
+from ddpm_jax.evaluation.task import Metric
+from ddpm_jax.evaluation.task import Number
+from ddpm_jax.evaluation.task import Task
 from ddpm_jax.metrics.frechet import frechet_distance
 from ddpm_jax.metrics.inception_score import inception_score
 from ddpm_jax.metrics.kid import kernel_distance
@@ -28,20 +42,6 @@ from ddpm_jax.metrics.statistics import Statistics
 from ddpm_jax.metrics.statistics import save_statistics
 from ddpm_jax.metrics.statistics import statistics_of
 from ddpm_jax.metrics.statistics import stream
-from ddpm_jax.sample_protocols import NEIGHBOUR
-from ddpm_jax.sample_protocols import NUM_SPLITS
-from ddpm_jax.sample_protocols import NUM_SUBSETS
-from ddpm_jax.sample_protocols import SUBSET_SIZE
-from ddpm_jax.sample_protocols import fid_protocol
-from ddpm_jax.sample_protocols import is_protocol
-from ddpm_jax.sample_protocols import kid_protocol
-from ddpm_jax.sample_protocols import label
-from ddpm_jax.sample_protocols import pr_protocol
-from ddpm_jax.sample_protocols import read_statistics
-from ddpm_jax.sample_sources import SPLITS
-from ddpm_jax.sample_sources import Described
-from ddpm_jax.sample_sources import reference_of
-from ddpm_jax.sample_sources import samples_of
 from ddpm_jax.sampling import weights_identity
 
 FOLDER = "features"

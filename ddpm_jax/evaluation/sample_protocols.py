@@ -7,15 +7,15 @@ images that the extractor does not take, a reference of other features.
 from pathlib import Path
 from typing import Any
 
-from ddpm_jax.evaluation_task import Task
-from ddpm_jax.feature_rows import row_type
+from ddpm_jax.evaluation.feature_rows import row_type
+from ddpm_jax.evaluation.sample_sources import SPLITS
+from ddpm_jax.evaluation.sample_sources import reference_of
+from ddpm_jax.evaluation.sample_sources import samples_of
+from ddpm_jax.evaluation.task import Task
 from ddpm_jax.files import checksum
 from ddpm_jax.metrics.names import metric_name
 from ddpm_jax.metrics.statistics import Statistics
 from ddpm_jax.metrics.statistics import load_statistics
-from ddpm_jax.sample_sources import SPLITS
-from ddpm_jax.sample_sources import reference_of
-from ddpm_jax.sample_sources import samples_of
 
 NUM_SUBSETS, SUBSET_SIZE, NUM_SPLITS, NEIGHBOUR = 100, 1000, 10, 3
 

@@ -19,8 +19,8 @@ from ddpm_jax.data import Images
 from ddpm_jax.data.cache import default_cache_dir
 from ddpm_jax.data.sources import find_loader
 from ddpm_jax.data.sources import make_policy
-from ddpm_jax.evaluation_task import Task
-from ddpm_jax.feature_rows import Source
+from ddpm_jax.evaluation.feature_rows import Source
+from ddpm_jax.evaluation.task import Task
 from ddpm_jax.sampling import compile_sampler
 
 NUM_SAMPLES = 50_000

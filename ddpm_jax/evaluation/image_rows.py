@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike
 
 from ddpm_jax import parallel
 from ddpm_jax import sample_files
-from ddpm_jax.evaluation_task import Task
+from ddpm_jax.evaluation.task import Task
 from ddpm_jax.meter import image_bar
 
 

@@ -9,11 +9,11 @@ import numpy as np
 from ddpm_jax import keys as per_image
 from ddpm_jax.build import Parts
 from ddpm_jax.build import conditioned
-from ddpm_jax.evaluation_task import Measured
-from ddpm_jax.evaluation_task import Number
-from ddpm_jax.evaluation_task import Task
-from ddpm_jax.evaluation_task import number
-from ddpm_jax.image_rows import measured_rows
+from ddpm_jax.evaluation.image_rows import measured_rows
+from ddpm_jax.evaluation.task import Measured
+from ddpm_jax.evaluation.task import Number
+from ddpm_jax.evaluation.task import Task
+from ddpm_jax.evaluation.task import number
 from ddpm_jax.images import to_model_range
 from ddpm_jax.likelihood import bits_per_dim
 from ddpm_jax.plots import plot_rate_distortion

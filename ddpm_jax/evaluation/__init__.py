@@ -1,0 +1,1 @@
+"""A trained model in numbers: metrics, what they are of, and the records they leave."""
