@@ -85,6 +85,7 @@ def write_progressive(
     in values of 0..255, at up to 50 t, and its distance to the data, if one is given.
     """
     steps = even_steps(trained.parts.schedule.num_timesteps, 50)
+    print(f"drawing {num} samples ...", flush=True)
     x_0, kept = draw_frames(trained, num=num, seed=seed, frame_steps=steps)
     predicted, noisy = np.asarray(kept.x_0), np.asarray(kept.x_t)
     columns = np.linspace(0, len(steps) - 1, min(frames, len(steps)))
