@@ -63,7 +63,7 @@ def main(arguments: list[str]) -> int:
     from ddpm_jax.edit_files import write_edits
 
     trained = sampling.load_trained(options.workdir, step=options.step, ema=options.ema)
-    print(sampling.describe(trained))
+    print("\n".join([sampling.describe(trained), *options.mode.remarks(trained.parts)]))
     written = write_edits(
         options.out,
         trained,

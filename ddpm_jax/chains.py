@@ -17,10 +17,15 @@ from ddpm_jax.build import conditioned
 from ddpm_jax.images import to_uint8
 from ddpm_jax.reverse import LEARNED
 from ddpm_jax.samplers import SAMPLERS
+from ddpm_jax.samplers.ancestral import variance_on
 from ddpm_jax.samplers.ddpm import Frames
 from ddpm_jax.samplers.ddpm import ddpm_sample
 from ddpm_jax.samplers.ddpm import ddpm_sample_frames
+from ddpm_jax.time_grids import TimeGrid
 from ddpm_jax.time_grids import make_time_grid
+
+MOST_SIGNAL = 0.01
+"""How much alpha_bar where a chain begins may be above the schedule's last."""
 
 
 class Chain(NamedTuple):
@@ -62,16 +67,54 @@ def chain_of(parts: Parts, chain: Chain) -> Callable[..., jax.Array]:
     """
     if chain.takes_all_steps():
         return partial(ddpm_sample, schedule=parts.schedule, **parts.sampler)
-    options: dict[str, Any] = {"threshold": chain.threshold, **parts.sampler}
+    options = {"threshold": chain.threshold, **model_on(grid_of(parts, chain), parts)}
     if chain.sampler == "ddim":
         options["eta"] = chain.eta
     elif chain.eta:
         raise ValueError(
             f"eta is {chain.eta} and the sampler {chain.sampler}; only ddim has an eta"
         )
+    return partial(SAMPLERS[chain.sampler], **options)
+
+
+def grid_of(parts: Parts, chain: Chain) -> TimeGrid:
+    """The times of a chain."""
     steps = chain.steps if chain.steps is not None else parts.schedule.num_timesteps
-    grid = make_time_grid(parts.schedule, steps, chain.spacing)
-    return partial(SAMPLERS[chain.sampler], grid=grid, **options)
+    return make_time_grid(parts.schedule, steps, chain.spacing)
+
+
+def model_on(grid: TimeGrid, parts: Parts) -> dict[str, Any]:
+    """A model's arguments for a sampler, on a grid; see `variance_on`."""
+    variance = variance_on(grid, parts.sampler["variance"])
+    return {**parts.sampler, "variance": variance, "grid": grid}
+
+
+def remarks(parts: Parts, chain: Chain) -> list[str]:
+    """What a chain does that its options do not say: lines for a script to print."""
+    if chain.takes_all_steps():
+        return []
+    grid = grid_of(parts, chain)
+    said = variance_remarks(parts, grid) if chain.sampler == "ddpm" else []
+    first, last = grid.times[0], grid.num_timesteps - 1
+    signal, least = grid.alpha[0] ** 2, math.exp(grid.log_alphas_cumprod[-1])
+    if signal - least > MOST_SIGNAL:
+        said.append(
+            f"remark: this chain of spacing {chain.spacing} begins at t = {first} and "
+            f"not at {last}: the model is shown noise where it knows images of "
+            f"alpha_bar {signal:.2g}; trailing and uniform begin at {last}"
+        )
+    return said
+
+
+def variance_remarks(parts: Parts, grid: TimeGrid) -> list[str]:
+    """A line, if the variance that a model has learned is not used on a grid."""
+    learned = parts.sampler["variance"]
+    if variance_on(grid, learned) == learned:
+        return []
+    return [
+        "remark: the model has learned the variance of single steps; the longer ones "
+        "of this chain have the posterior's (fixed_small)"
+    ]
 
 
 def check_chain(parts: Parts, chain: Chain) -> None:

@@ -8,16 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddpm_jax.build import Parts
+from ddpm_jax.chains import variance_remarks
 from ddpm_jax.edit_modes import Edit
 from ddpm_jax.edit_modes import Mode
 from ddpm_jax.edit_modes import Task
 from ddpm_jax.edit_modes import as_it_is
+from ddpm_jax.edit_modes import editing_model
 from ddpm_jax.editing.denoise import denoise
 from ddpm_jax.editing.denoise import denoise_sample
 from ddpm_jax.editing.denoise import denoising_grid
 from ddpm_jax.editing.noise_level import estimate_noise
 from ddpm_jax.editing.noise_level import most_noise
 from ddpm_jax.images import to_model_range
+from ddpm_jax.time_grids import TimeGrid
 
 HALF = 127.5
 """Values of 0..255 in a unit of [-1, 1]."""
@@ -59,6 +62,13 @@ class Denoise(Mode):
 
     def drawing(self, parts: Parts) -> Edit:
         """A draw of the posterior, at the noise given."""
+        model = editing_model(parts, self.grid(parts))
+        return lambda params, keys, images, painted: denoise_sample(
+            params, keys, images, **model
+        )
+
+    def grid(self, parts: Parts) -> TimeGrid:
+        """The times of a draw, from the noise given."""
         if self.noise is None:
             raise ValueError(
                 "--draw takes the steps of one level of noise; give --noise as well, "
@@ -67,11 +77,11 @@ class Denoise(Mode):
         if self.steps < 1:
             raise ValueError(f"--steps is {self.steps}; give at least 1")
         check_level(parts, self.noise)
-        grid = denoising_grid(parts.schedule, self.noise / HALF, self.steps)
-        model = {"grid": grid, **model_of(parts, few=True)}
-        return lambda params, keys, images, painted: denoise_sample(
-            params, keys, images, **model
-        )
+        return denoising_grid(parts.schedule, self.noise / HALF, self.steps)
+
+    def remarks(self, parts: Parts) -> list[str]:
+        """Whether a learned variance is not used."""
+        return variance_remarks(parts, self.grid(parts)) if self.draw else []
 
     @staticmethod
     def estimates(images: np.ndarray) -> list[str]:
@@ -80,14 +90,10 @@ class Denoise(Mode):
         return [f"noise of deviation {noise:.1f}, estimated" for noise in found]
 
 
-def model_of(parts: Parts, few: bool = False) -> dict[str, Any]:
-    """A model's arguments for a function that edits; few: for steps longer than one."""
+def model_of(parts: Parts) -> dict[str, Any]:
+    """A model's arguments for `denoise`, which has no grid."""
     names = ("eps_fn", "x0_fn", "variance", "clip_x0")
-    model = {name: parts.sampler[name] for name in names if name in parts.sampler}
-    if few and model["variance"] == "learned":
-        # It is that of single steps; the posterior's is known for steps of any length.
-        model["variance"] = "fixed_small"
-    return model
+    return {name: parts.sampler[name] for name in names if name in parts.sampler}
 
 
 def check_level(parts: Parts, noise: float) -> None:

@@ -19,6 +19,7 @@ from ddpm_jax.denoising_table import Answer
 from ddpm_jax.denoising_table import as_csv
 from ddpm_jax.denoising_table import as_markdown
 from ddpm_jax.denoising_table import caption
+from ddpm_jax.edit_modes import editing_model
 from ddpm_jax.editing.denoise import denoise
 from ddpm_jax.editing.denoise import denoise_sample
 from ddpm_jax.editing.denoise import denoising_grid
@@ -157,7 +158,7 @@ def answer_rows(
     noisy = to_model_range(rows["image"]) + noise * eps
     found = estimate_noise(noisy)
     clean = partial(denoise, params, noisy, schedule=parts.schedule, **model_of(parts))
-    drawn = denoise_sample(params, keys, noisy, grid=grid, **model_of(parts, few=True))
+    drawn = denoise_sample(params, keys, noisy, **editing_model(parts, grid))
     return {
         "noisy": noisy,
         "found": found,

@@ -11,6 +11,7 @@ from ddpm_jax import parallel
 from ddpm_jax import sample_files
 from ddpm_jax.chains import Chain
 from ddpm_jax.chains import labels_of
+from ddpm_jax.chains import remarks
 from ddpm_jax.config import Config
 from ddpm_jax.config import schedule_of
 from ddpm_jax.data.decode import Policy
@@ -50,6 +51,8 @@ def write_samples(
     """
     stop, first = start + num, parallel.first_process()
     written = [out / "grid.png", out / sample_files.SAMPLES]
+    for line in remarks(trained.parts, chain):
+        print(line)
     draw = identity(trained, chain, seed)
     with locked(out, "is drawing") if first else nullcontext():
         if sample_files.is_finished(out, draw, start, stop):

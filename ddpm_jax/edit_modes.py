@@ -15,6 +15,8 @@ import numpy as np
 from tyro.conf import Positional
 
 from ddpm_jax.build import Parts
+from ddpm_jax.chains import model_on
+from ddpm_jax.chains import variance_remarks
 from ddpm_jax.editing.ddrm import ddrm
 from ddpm_jax.editing.inpaint import inpaint
 from ddpm_jax.editing.matrices import gaussian_blur
@@ -23,6 +25,7 @@ from ddpm_jax.editing.measurements import colourisation
 from ddpm_jax.editing.measurements import super_resolution
 from ddpm_jax.editing.sdedit import sdedit
 from ddpm_jax.editing.time_travel import time_travel
+from ddpm_jax.time_grids import TimeGrid
 from ddpm_jax.time_grids import make_time_grid
 
 Edit = Callable[[object, jax.Array, jax.Array, jax.Array], jax.Array]
@@ -52,6 +55,10 @@ class Mode:
         """Binds the mode to a model; ValueError if an option does not fit it."""
         raise NotImplementedError
 
+    def remarks(self, parts: Parts) -> list[str]:
+        """What the mode does that its options do not say: lines to print."""
+        return []
+
 
 @dataclasses.dataclass(frozen=True)
 class Inpaint(Mode):
@@ -59,8 +66,8 @@ class Inpaint(Mode):
 
     mask: Path
     """A picture of the same size: white is painted anew, black stays."""
-    steps: int = 250
-    """Steps of the chain, of the model's T."""
+    steps: int | None = None
+    """Steps of the chain; 250 if not given, or all of the model's T."""
     resamples: int = 10
     """How often each stretch is gone through; with 1 the parts do not fit."""
     jump: int = 5
@@ -68,8 +75,9 @@ class Inpaint(Mode):
 
     def task(self, parts: Parts) -> Task:
         """Binds RePaint to a model."""
-        model, travel = chain(parts, self.steps), (self.resamples, self.jump)
-        time_travel(model["grid"].num_steps, *travel)  # for its errors
+        grid, travel = self.grid(parts), (self.resamples, self.jump)
+        model = editing_model(parts, grid)
+        time_travel(grid.num_steps, *travel)  # for its errors
         given = {"resamples": self.resamples, "jump": self.jump, **model}
         height, width, channels = parts.shape
 
@@ -83,21 +91,30 @@ class Inpaint(Mode):
 
         return Task((height, width), channels, edit, before, self.mask)
 
+    def grid(self, parts: Parts) -> TimeGrid:
+        """The times of the chain."""
+        return grid_of_steps(parts, self.steps, 250)
+
+    def remarks(self, parts: Parts) -> list[str]:
+        """Whether a learned variance is not used."""
+        return variance_remarks(parts, self.grid(parts))
+
 
 @dataclasses.dataclass(frozen=True)
 class Img2img(Mode):
     """Redraws a picture that keeps its layout (SDEdit)."""
 
     strength: float = 0.5
-    """Share of the chain that is run: 0 changes nothing, 1 keeps nothing."""
-    steps: int = 1000
-    """Steps of the whole chain, of the model's T."""
+    """Share of the chain that is run: 0 changes nothing; 1 keeps what the schedule's
+    last step leaves of a picture, next to nothing."""
+    steps: int | None = None
+    """Steps of the whole chain; 1000 if not given, or all of the model's T."""
 
     def task(self, parts: Parts) -> Task:
         """Binds SDEdit to a model."""
         check_share("strength", self.strength)
-        model = chain(parts, self.steps)
-        run = round(self.strength * model["grid"].num_steps)
+        grid = self.grid(parts)
+        model, run = editing_model(parts, grid), round(self.strength * grid.num_steps)
         height, width, channels = parts.shape
 
         def edit(
@@ -107,13 +124,21 @@ class Img2img(Mode):
 
         return Task((height, width), channels, edit, as_it_is)
 
+    def grid(self, parts: Parts) -> TimeGrid:
+        """The times of the whole chain."""
+        return grid_of_steps(parts, self.steps, 1000)
+
+    def remarks(self, parts: Parts) -> list[str]:
+        """Whether a learned variance is not used."""
+        return variance_remarks(parts, self.grid(parts))
+
 
 @dataclasses.dataclass(frozen=True)
 class Restore(Mode):
     """What all linear inverse problems are given."""
 
-    steps: int = 100
-    """Steps of the chain, of the model's T."""
+    steps: int | None = None
+    """Steps of the chain; 100 if not given, or all of the model's T."""
     noise: float = 0.0
     """Deviation of the noise in the picture, in values of 0..255."""
 
@@ -178,22 +203,27 @@ def restoring(options: Restore, parts: Parts, measurement: Measurement) -> Edit:
     """DDRM of one kind of measurement, as a Task takes it."""
     if not 0 <= options.noise < float("inf"):
         raise ValueError(f"--noise is {options.noise}; give 0 or more")
-    noise, model = options.noise / 127.5, chain(parts, options.steps)
-    given = {"measurement": measurement, "noise": noise, **model}
+    model = editing_model(parts, grid_of_steps(parts, options.steps, 100))
+    given = {"measurement": measurement, "noise": options.noise / 127.5, **model}
     return lambda params, keys, images, painted: ddrm(params, keys, images, **given)
 
 
-def chain(parts: Parts, steps: int) -> dict[str, Any]:
-    """A model's arguments for a sampler, on a chain of so many steps, or of all T."""
-    if steps < 1:
-        raise ValueError(f"--steps is {steps}; give at least 1")
+def grid_of_steps(parts: Parts, steps: int | None, usual: int) -> TimeGrid:
+    """The grid of --steps, or of as many as usual, where the model has so many."""
     total = parts.schedule.num_timesteps
-    model = {**parts.sampler, "grid": make_time_grid(parts.schedule, min(steps, total))}
-    # The functions that edit show a network no guess, as half of its training did.
+    steps = min(usual, total) if steps is None else steps
+    if not 1 <= steps <= total:
+        raise ValueError(f"--steps is {steps}; give 1..{total}, the steps of the model")
+    return make_time_grid(parts.schedule, steps)
+
+
+def editing_model(parts: Parts, grid: TimeGrid) -> dict[str, Any]:
+    """A model's arguments for a function that edits, on a grid.
+
+    Such functions show a network no guess, as half of its training did.
+    """
+    model = model_on(grid, parts)
     model.pop("self_condition", None)
-    if model["variance"] == "learned" and steps < total:
-        # It is that of single steps; the posterior's is known for steps of any length.
-        model["variance"] = "fixed_small"
     return model
 
 

@@ -13,6 +13,7 @@ from jax import export
 
 from ddpm_jax.chains import Chain
 from ddpm_jax.chains import check_chain
+from ddpm_jax.chains import remarks
 from ddpm_jax.chains import sample_images
 from ddpm_jax.files import new_folder
 from ddpm_jax.interop.diffusers_out import write_folder
@@ -62,6 +63,8 @@ def export_sampler(trained: Trained, out: Path, chain: Chain) -> list[Path]:
             f"a program is stored with one more package: {INSTALL}"
         )
     check_chain(trained.parts, chain)
+    for line in remarks(trained.parts, chain):
+        print(line)
     tensors = flat(trained)
     (batch,) = export.symbolic_shape("batch")
     abstract = (

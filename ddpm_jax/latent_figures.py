@@ -15,7 +15,8 @@ from ddpm_jax import keys as per_image
 from ddpm_jax import parallel
 from ddpm_jax.boards import save_board
 from ddpm_jax.build import Parts
-from ddpm_jax.denoise_mode import model_of
+from ddpm_jax.chains import variance_remarks
+from ddpm_jax.edit_modes import editing_model
 from ddpm_jax.editing.interpolate import interpolate
 from ddpm_jax.editing.shared_latents import share_latent
 from ddpm_jax.images import save_png
@@ -41,6 +42,8 @@ def write_shared(
     The first copy is the sample of that number, as `sample.py` draws it.
     """
     grid, counts = chain_at(trained.parts, t, steps)
+    for line in variance_remarks(trained.parts, grid):
+        print(line)
     rows = []
     for time, count in zip(t, counts, strict=True):
         draw = partial(
@@ -81,8 +84,7 @@ def draw_shared(
         (*index.shape, *parts.shape),
         copies=copies,
         num_steps=num_steps,
-        grid=grid,
-        **model_of(parts, few=grid.num_steps < grid.num_timesteps),
+        **editing_model(parts, grid),
     )
     return to_uint8(jnp.concatenate([family.x_t[:, None], family.x_0], axis=1))
 
@@ -103,6 +105,8 @@ def write_interpolation(
     ends as they are on the left and on the right.
     """
     grid, counts = chain_at(trained.parts, t, steps)
+    for line in variance_remarks(trained.parts, grid):
+        print(line)
     rows, written = [], []
     for time, count in zip(t, counts, strict=True):
         draw = partial(
@@ -147,8 +151,7 @@ def draw_between(
         to_model_range(pairs["second"]),
         lambdas=lambdas,
         num_steps=num_steps,
-        grid=grid,
-        **model_of(parts, few=grid.num_steps < grid.num_timesteps),
+        **editing_model(parts, grid),
     )
     return to_uint8(x_0)
 

@@ -88,7 +88,8 @@ def trailing_times(table: np.ndarray, num_steps: int) -> np.ndarray:
 def leading_times(table: np.ndarray, num_steps: int) -> np.ndarray:
     """Times [S] that are the first of S parts of T // S steps: DDIM's own, and 0 last.
 
-    The largest stays below T-1, so a chain starts from less noise than it is given.
+    The largest stays below T-1, so a chain starts from less noise than it is given:
+    by little with few of T steps, by much where T // S is 1, and with S = 1 at t = 0.
 
     Example:
       >>> leading_times(np.zeros(1000), 4)

@@ -53,6 +53,11 @@ class TimeGrid:
         return isinstance(self.times[0], int)
 
     @property
+    def single_steps(self) -> bool:
+        """Whether each step is one of the schedule's, from t to t - 1."""
+        return self.whole and bool((np.diff(self.times) == -1).all())
+
+    @property
     def t(self) -> np.ndarray:
         """The times as the model is given them: int32, or float."""
         return np.array(self.times, np.int32 if self.whole else np.float64)

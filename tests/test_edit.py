@@ -20,12 +20,13 @@ from ddpm_jax import parallel
 from ddpm_jax.build import build
 from ddpm_jax.build import init_params
 from ddpm_jax.config import Objective
+from ddpm_jax.denoise_mode import Denoise
 from ddpm_jax.edit_files import write_edits
 from ddpm_jax.edit_modes import Colourise
 from ddpm_jax.edit_modes import Img2img
 from ddpm_jax.edit_modes import Inpaint
 from ddpm_jax.edit_modes import Upscale
-from ddpm_jax.edit_modes import chain
+from ddpm_jax.edit_modes import editing_model
 from ddpm_jax.sampling import Trained
 from ddpm_jax.weights import save_weights
 
@@ -161,7 +162,12 @@ def test_an_edit_depends_on_the_picture_the_seed_and_its_number_alone(
         (("img2img", "nowhere.png"), "nowhere.png can't be read: No such file"),
         (("img2img", __file__), "test_edit.py can't be used: not an image"),
         (("img2img", "{}/eight.png", "--strength", 1.5), "--strength is 1.5; give a"),
-        (("img2img", "{}/eight.png", "--steps", 0), "--steps is 0; give at least 1"),
+        (("img2img", "{}/eight.png", "--steps", 0), "--steps is 0; give 1..10, the st"),
+        (
+            ("inpaint", "{}/eight.png", "--mask", "{}/mask.png", "--steps", 11),
+            "is 11; ",
+        ),
+        (("upscale", "{}/four.png", "--steps", 11), "--steps is 11; give 1..10, the"),
         (("img2img", "{}/eight.png", "--num", 0), "--num is 0; give at least 1"),
         (("img2img", "{}/eight.png", "--fit", "squash"), "--fit is 'squash'; give one"),
         (("img2img", "{}/eight.png", "--out", __file__), "is a file; give a folder"),
@@ -227,14 +233,25 @@ def test_the_modes_bind_what_a_model_can_do() -> None:
         Img2img(pictures, strength=float("nan")).task(parts)
 
 
-def test_a_learned_variance_stays_on_all_steps_and_is_left_out_on_fewer() -> None:
+def test_a_learned_variance_stays_on_all_steps_and_is_left_out_aloud_on_fewer() -> None:
     objective = Objective(loss="vlb", variance="learned")
     data = dataclasses.replace(tiny.CONFIG.data, image_size=(8, 8), channels=1)
     parts = build(dataclasses.replace(tiny.CONFIG, data=data, objective=objective))
-    whole, fewer = chain(parts, 1000), chain(parts, 4)
-    assert whole["variance"] == "learned" and whole["grid"].num_steps == 10
-    assert fewer["variance"] == "fixed_small" and fewer["grid"].num_steps == 4
-    edit = Img2img((Path("a.png"),), steps=4).task(parts).edit
+    pictures, mask = (Path("a.png"),), Path("m.png")
+    modes = {
+        "img2img": lambda steps: Img2img(pictures, steps=steps),
+        "inpaint": lambda steps: Inpaint(pictures, mask, steps=steps),
+        "denoise": lambda steps: Denoise(pictures, 200, draw=True, steps=steps or 10),
+    }
+    for mode in modes.values():
+        whole, fewer = mode(None), mode(4)
+        assert editing_model(parts, whole.grid(parts))["variance"] == "learned"
+        assert editing_model(parts, fewer.grid(parts))["variance"] == "fixed_small"
+        (said,) = fewer.remarks(parts)
+        assert "longer ones of this chain have the posterior's (fixed_small)" in said
+        assert whole.remarks(parts) == []
+    assert Img2img(pictures).grid(parts).num_steps == 10
+    edit = Img2img(pictures, steps=4).task(parts).edit
     keys, images = jax.random.split(jax.random.key(0)), jnp.zeros((2, 8, 8, 1))
     params = jax.eval_shape(partial(init_params, parts), jax.random.key(0))
     assert jax.eval_shape(edit, params, keys, images, images).shape == images.shape

@@ -15,6 +15,7 @@ import numpy as np
 
 from ddpm_jax.chains import Chain
 from ddpm_jax.chains import check_chain
+from ddpm_jax.chains import remarks
 from ddpm_jax.data import Images
 from ddpm_jax.data.cache import default_cache_dir
 from ddpm_jax.data.sources import find_loader
@@ -51,12 +52,14 @@ def samples_of(task: Task) -> Described:
         )
 
     steps = chain.steps or task.trained.parts.schedule.num_timesteps
-    said = {
+    said: dict[str, Any] = {
         "samples": num,
         "sampler": chain._replace(steps=steps)._asdict(),
         "seed": settings.seed,
         "rounding": "to the nearest of 256 values",
     }
+    if found := remarks(task.trained.parts, chain):
+        said["remarks"] = [line.removeprefix("remark: ") for line in found]
     return said, Source(num, task.trained.parts.shape, compile)
 
 

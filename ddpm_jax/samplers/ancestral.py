@@ -79,7 +79,8 @@ def ancestral_sample(
     """Draws images of a shape (B, H, W, C) by the S steps of a grid.
 
     As `ddpm_sample`; a "learned" variance is that of steps from t to t - 1, and so
-    needs a grid of such steps.
+    needs a grid of such steps. That of "learned_range" lies between the ends of any
+    step, and a function is asked for that of the grid's own, from the t it is given.
 
     Raises:
       ValueError: if keys, x_T, model, variance or threshold do not fit.
@@ -171,6 +172,23 @@ def ancestral_step(
     return AncestralStep(q.mean_x_0 * x_0 + q.mean_x_t * x_t, deviation, x_0)
 
 
+def variance_on(grid: TimeGrid, variance: Variance) -> Variance:
+    """The variance, or where "learned" is not one of the grid's steps "fixed_small".
+
+    What a network has learned is the variance of single steps; that of the posterior is
+    known for steps of any length.
+
+    Example:
+      >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
+      >>> from ddpm_jax.time_grids import make_time_grid
+      >>> schedule = make_schedule(linear_beta_schedule(1000))
+      >>> variance_on(make_time_grid(schedule, 10), "learned")
+      'fixed_small'
+    """
+    longer = variance == "learned" and not grid.single_steps
+    return "fixed_small" if longer else variance
+
+
 def check_variance(variance: Variance, grid: TimeGrid) -> None:
     """Raises ValueError unless a variance is known, and is one of the grid's steps.
 
@@ -187,8 +205,7 @@ def check_variance(variance: Variance, grid: TimeGrid) -> None:
             f"variance is {variance!r}; it must be one of {', '.join(names)}, or a "
             "function (params, x_t, t) -> log variance"
         )
-    single = grid.whole and (np.diff(grid.times) == -1).all()
-    if variance == "learned" and not single:
+    if variance == "learned" and not grid.single_steps:
         raise ValueError(
             "variance 'learned' is that of single steps from t to t - 1, and this grid "
             "has longer ones; take all steps, or variance 'fixed_small', or ddim"
