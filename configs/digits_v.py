@@ -1,10 +1,9 @@
 """Handwritten digits, 8x8, with what came after the paper: v, from pure noise.
 
 digits.py with another objective. The network predicts v (Salimans and Ho 2022), so that
-the betas may end in pure noise (Lin et al. 2023); the error at each t has the weight
-min(SNR, 5) (Hang et al. 2023), and t comes in antithetic pairs. At the very last step
-SNR and weight are 0: what the network says there it has learned at the steps before.
-It is shown its own last guess of x_0 (Chen et al. 2022).
+the betas may end in pure noise (Lin et al. 2024), where a chain begins as it was
+trained; no t is weighted, as a weight by SNR would be 0 there. The network is shown its
+own last guess of x_0 (Chen et al. 2022).
 
 Reproduces: nothing of these papers; shows that their objectives train.
 Data:       the 1,797 digits that scikit-learn ships; no download.
@@ -27,8 +26,6 @@ def get_config() -> Config:
         process=Process(schedule="cosine", rescale_zero_snr=True),
         objective=Objective(
             prediction="v",
-            loss_weight="min_snr",
-            t_sampling="antithetic",
             self_condition=True,
         ),
         model=Model(

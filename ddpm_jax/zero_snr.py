@@ -1,4 +1,4 @@
-"""Schedules that end in pure noise: Lin et al. (2023), Sec. 3.1.
+"""Schedules that end in pure noise: Lin et al. (2024), Sec. 3.1.
 
 The usual betas leave a trace of x_0 in the last x_t (alpha_bar = 4e-5 with the linear
 ones), which a model learns to read: the mean brightness of an image, say. Sampling

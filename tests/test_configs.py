@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 from ddpm_jax import command
@@ -20,6 +21,7 @@ from ddpm_jax.config import Data
 from ddpm_jax.config import Model
 from ddpm_jax.config import Objective
 from ddpm_jax.config import differences
+from ddpm_jax.loss_weights import loss_weight
 from ddpm_jax.reverse import LEARNED
 from ddpm_jax.validation import load_config
 
@@ -100,8 +102,8 @@ def named_count(name: str) -> int | None:
 
 def test_there_is_a_config_of_each_of_the_papers_runs() -> None:
     rows = {f"ablation_{row}" for row in TABLE_2}
-    rest = {"digits", "digits_class", "digits_v", "emoji", "folder", *IMPROVED}
-    assert {*PAPER, *rows, *rest} == set(NAMES)
+    digits = {"digits", "digits_class", "digits_v", "digits_weighted"}
+    assert {*PAPER, *rows, *digits, *IMPROVED, "emoji", "folder"} == set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -172,10 +174,22 @@ def test_the_improved_runs_have_the_flags_of_their_papers_code(name: str) -> Non
     assert all(line.startswith("objective.") for line in changed), changed
 
 
-def test_the_digits_by_v_differ_in_process_and_objective_only() -> None:
-    changed = differences(config_of("digits"), config_of("digits_v"))
+@pytest.mark.parametrize("name", ["digits_v", "digits_weighted"])
+def test_digits_of_later_papers_differ_in_process_and_objective_only(name: str) -> None:
+    changed = differences(config_of("digits"), config_of(name))
     sections = {line.split(".")[0] for line in changed}
     assert sections == {"process", "objective"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_config_gives_a_t_the_weight_0(name: str) -> None:
+    parts = build(with_shape(config_of(name)))
+    if parts.objective.loss == "vlb":
+        return  # its terms have the weights of the bound
+    t = jnp.arange(parts.schedule.num_timesteps)
+    prediction, weight = parts.objective.prediction, parts.objective.loss_weight
+    weights = loss_weight(parts.schedule, t, prediction=prediction, name=weight)
+    assert (weights > 0).all()
 
 
 def test_the_digits_of_a_class_differ_in_their_labels_only() -> None:
