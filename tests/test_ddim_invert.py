@@ -1,5 +1,6 @@
 """DDIM's inversion: an image, its latent, and the image again."""
 
+import dataclasses
 from functools import partial
 
 import jax
@@ -7,7 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
+import tiny
 
+from ddpm_jax.build import build
+from ddpm_jax.build import init_params
+from ddpm_jax.config import Objective
 from ddpm_jax.samplers.ddim import ddim_sample
 from ddpm_jax.samplers.ddim_invert import ddim_invert
 from ddpm_jax.samplers.ddim_invert import iterations
@@ -41,12 +46,13 @@ def error(x_T: jax.Array, grid: TimeGrid) -> float:
 
 
 def test_an_image_comes_back_from_its_latent_within_a_thousandth() -> None:
-    x_T = ddim_invert({}, X_0, grid=GRID, eps_fn=eps_fn)
+    x_T, left = ddim_invert({}, X_0, grid=GRID, eps_fn=eps_fn)
     assert error(x_T, GRID) <= 1e-3
+    assert left.shape == (12,) and left.max() <= 1e-3
 
 
 def test_one_iteration_is_the_usual_inversion_which_does_not_come_back() -> None:
-    x, eps = np.float64(X_0), np.zeros(X_0.shape)
+    x, eps, worst = np.float64(X_0), np.zeros(X_0.shape), np.zeros(12)
     log_ab = oracles.log_alpha_bar(SCHEDULE, np.array(GRID.times))
     alpha, sigma = np.exp(log_ab / 2), np.sqrt(-np.expm1(log_ab))
     for i in reversed(range(50)):
@@ -54,9 +60,14 @@ def test_one_iteration_is_the_usual_inversion_which_does_not_come_back() -> None
         b = sigma[i] - a * sigma[i + 1]
         guess = a * x + b * eps
         eps = DATA.eps(guess.reshape(-1, 1), log_ab[i]).reshape(x.shape)
-        x = a * x + b * eps
-    x_T = ddim_invert({}, X_0, grid=GRID, eps_fn=eps_fn, max_iterations=1)
+        x_s, x = x, a * x + b * eps
+        # From the guess one step of DDIM ends here, and not at x_s.
+        off = (guess - b * eps) / a - x_s
+        worst = np.maximum(worst, np.sqrt((off**2).mean(1)))
+    x_T, left = ddim_invert({}, X_0, grid=GRID, eps_fn=eps_fn, max_iterations=1)
     np.testing.assert_allclose(x_T, x, atol=1e-3)
+    np.testing.assert_allclose(left, worst, rtol=1e-2, atol=1e-4)
+    assert left.max() > 1e-2
     assert error(x_T, GRID) > 1e-2
 
 
@@ -65,12 +76,12 @@ def test_a_latent_is_found_again_from_its_image() -> None:
     model = {"grid": GRID, "eps_fn": oracles.mixture_eps(wide, SCHEDULE)}
     x_T = jnp.linspace(-2, 2, 41)[:, None]
     x_0 = ddim_sample({}, jax.random.key(0), x_T.shape, x_T=x_T, clip_x0=False, **model)
-    np.testing.assert_allclose(ddim_invert({}, x_0, **model), x_T, atol=1e-3)
+    np.testing.assert_allclose(ddim_invert({}, x_0, **model).x_T, x_T, atol=1e-3)
 
 
 def test_part_of_a_chain_is_inverted_and_a_model_of_x_0_serves_as_well() -> None:
     grid = time_grid_at(SCHEDULE, (600.0, 450.5, 300.0, 100.0, 20.0))
-    x_t = ddim_invert({}, X_0, grid=grid, eps_fn=eps_fn)
+    x_t, _ = ddim_invert({}, X_0, grid=grid, eps_fn=eps_fn)
     assert error(x_t, grid) <= 1e-3
 
     def x0_fn(params: object, x: jax.Array, t: jax.Array) -> jax.Array:
@@ -78,13 +89,43 @@ def test_part_of_a_chain_is_inverted_and_a_model_of_x_0_serves_as_well() -> None
         sigma = jnp.sqrt(-jnp.expm1(log_ab))
         return (x - sigma * eps_fn(params, x, t)) / jnp.exp(0.5 * log_ab)
 
-    other = ddim_invert({}, X_0, grid=grid, x0_fn=x0_fn)
+    other, _ = ddim_invert({}, X_0, grid=grid, x0_fn=x0_fn)
     np.testing.assert_allclose(other, x_t, atol=1e-3)
+
+
+@pytest.mark.parametrize("self_condition", [False, True])
+def test_a_network_as_build_returns_it_is_inverted_and_says_how_well(
+    self_condition: bool,
+) -> None:
+    data = dataclasses.replace(tiny.CONFIG.data, image_size=(8, 8), channels=1)
+    objective = Objective(self_condition=self_condition)
+    parts = build(dataclasses.replace(tiny.CONFIG, data=data, objective=objective))
+    init = partial(init_params, parts)
+    shapes = jax.eval_shape(init, jax.random.key(0))
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(
+        lambda x: jnp.asarray(0.2 * rng.standard_normal(x.shape), x.dtype), shapes
+    )
+    model = {**parts.sampler, "grid": make_time_grid(parts.schedule, 5)}
+    model.pop("self_condition", None)  # refused: neither way shows a guess
+    x_0 = jnp.asarray(np.tanh(rng.standard_normal((2, 8, 8, 1))), jnp.float32)
+    x_T, left = ddim_invert(params, x_0, **model)
+    model |= {"clip_x0": False, "x_T": x_T}
+    again = ddim_sample(params, jax.random.key(0), x_0.shape, **model)
+    assert abs(again - x_0).max() < 1e-3 and left.max() < 1e-3
+    assert abs(x_T - x_0).max() > 0.1
+
+
+def test_a_network_that_is_too_steep_is_not_inverted_and_says_so() -> None:
+    def steep(params: object, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        return 3 * jnp.sin(40 * x_t)
+
+    assert ddim_invert({}, X_0, grid=GRID, eps_fn=steep).error.min() > 0.01
 
 
 def test_an_image_is_inverted_alike_in_any_batch() -> None:
     invert = partial(ddim_invert, {}, grid=GRID, eps_fn=eps_fn)
-    np.testing.assert_allclose(invert(X_0)[3:5], invert(X_0[3:5]), atol=1e-5)
+    np.testing.assert_allclose(invert(X_0).x_T[3:5], invert(X_0[3:5]).x_T, atol=1e-5)
 
 
 def test_each_step_has_the_iterations_that_the_steepest_eps_needs() -> None:
@@ -110,6 +151,8 @@ def test_each_step_has_the_iterations_that_the_steepest_eps_needs() -> None:
         ({"tolerance": 0.0}, r"tolerance is 0.0; give a share in \(0, 1\)"),
         ({"tolerance": float("nan")}, r"tolerance is nan; give a share"),
         ({"eps_fn": None}, "give either eps_fn or x0_fn"),
+        ({"threshold": 0.99}, "threshold is 0.99; what it takes from x_0 can't be fou"),
+        ({"self_condition": True}, "self_condition shows the x_0 of the noisier step"),
         (
             {
                 "grid": make_time_grid(make_schedule(1 / np.arange(20, 0, -1)), 5),

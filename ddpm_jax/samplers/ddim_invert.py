@@ -7,8 +7,10 @@ t). The usual inversion takes the first iterate for x_t, and leads to another im
 The slope of the best eps is at most 1 / sigma_t (it is (1 - alpha^2 / sigma^2 times the
 variance of x_0 given x_t) / sigma), so an iteration takes an error at least down to the
 share b / sigma_t of it. That is little at much noise and nearly all of it in the last
-steps before x_0, and each step gets as many iterations as it needs by that bound.
-Anderson's acceleration (1965, of depth 1) makes up for part of the slowness.
+steps before x_0, and each step gets as many iterations as it needs by that bound, up to
+a limit. Anderson's acceleration (1965, of depth 1) makes up for part of the slowness.
+A network may be steeper than the best eps and not come to rest: what is returned says
+by how much it did not.
 """
 
 from typing import NamedTuple
@@ -18,10 +20,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddpm_jax.reverse import ModelFn
+from ddpm_jax.reverse import Variance
 from ddpm_jax.samplers.denoiser import Level
 from ddpm_jax.samplers.denoiser import bind_model
 from ddpm_jax.samplers.denoiser import levels
 from ddpm_jax.time_grids import TimeGrid
+
+
+class Inverted(NamedTuple):
+    """A latent, and how well each step that leads from it was inverted."""
+
+    x_T: jax.Array  # [B, ...]
+    # [B]: how far one step of DDIM ends from where it should, at the worst step; the
+    # root of the mean square over an image. 0 is exact; a failed one has 0.01 and more.
+    error: jax.Array
 
 
 class Iterate(NamedTuple):
@@ -32,6 +44,7 @@ class Iterate(NamedTuple):
     eps: jax.Array  # as the model last saw it
     image: jax.Array  # of the x_t before, a x_s + b eps
     gap: jax.Array  # between that x_t and its image
+    error: jax.Array  # [B]: of the worst step so far
 
 
 class Iteration(NamedTuple):
@@ -51,10 +64,17 @@ def ddim_invert(
     grid: TimeGrid,
     eps_fn: ModelFn | None = None,
     x0_fn: ModelFn | None = None,
+    variance: Variance = "fixed_large",
+    clip_x0: bool = True,
+    threshold: float | None = None,
+    self_condition: bool = False,
     tolerance: float = 1e-4,
     max_iterations: int = 40,
-) -> jax.Array:
+) -> Inverted:
     """Finds the x_T [B, ...] from which `ddim_sample` leads to x_0, without clipping.
+
+    The arguments of a model are those of the samplers, so that what `build` returns
+    serves here too. Look at the error before trusting a latent.
 
     Args:
       params: what the model takes first.
@@ -62,13 +82,19 @@ def ddim_invert(
       grid: the steps of the chain.
       eps_fn: the model, or x0_fn.
       x0_fn: the model, or eps_fn.
-      tolerance: the share of a step's first error that may remain; it settles how often
-        the model is asked (`iterations`).
+      variance: not used.
+      clip_x0: not used: what is clipped can't be found again. Sample with False.
+      threshold: refused, for the same reason.
+      self_condition: refused: in a chain the guess comes from the step before, which
+        here is yet to be found. Without it, here and in `ddim_sample`, the network of
+        `build` is shown no guess.
+      tolerance: the share of a step's first error that may remain if eps is the best
+        one; it settles how often the model is asked (`iterations`).
       max_iterations: the most that a step may take.
 
     Raises:
-      ValueError: if the model does not fit, the grid starts where no signal is left, or
-        the numbers can't be.
+      ValueError: if the model does not fit, the grid starts where no signal is left,
+        the numbers can't be, or threshold or self_condition is given.
 
     Example:
       >>> from ddpm_jax.samplers.ddim import ddim_sample
@@ -78,15 +104,16 @@ def ddim_invert(
       >>> model = dict(grid=make_time_grid(schedule, 50),
       ...              eps_fn=lambda params, x_t, t: 0.9 * jnp.tanh(x_t))
       >>> x_0 = jnp.array([[0.5, -0.3]])
-      >>> x_T = ddim_invert({}, x_0, **model)
+      >>> x_T, error = ddim_invert({}, x_0, **model)
       >>> again = ddim_sample(
       ...     {}, jax.random.key(0), (1, 2), x_T=x_T, clip_x0=False, **model)
-      >>> bool(abs(again - x_0).max() < 1e-3)
-      True
+      >>> bool(abs(again - x_0).max() < 1e-3), bool(error.max() < 1e-3)
+      (True, True)
     """
     ask = bind_model(
         params, grid, eps_fn=eps_fn, x0_fn=x0_fn, clip_x0=False, threshold=None
     )
+    _check_model(threshold, self_condition)
     _check(grid, tolerance, max_iterations)
 
     def one_iteration(now: Iterate, row: Iteration) -> tuple[Iterate, None]:
@@ -95,21 +122,27 @@ def ddim_invert(
         eps = ask(x_t, row.level).eps
         image = row.a * now.x_s + row.b * eps
         gap = image - x_t
+        left = jnp.sqrt(jnp.square(gap).reshape(len(gap), -1).mean(1)) / row.a
+        error = jnp.where(row.last, jnp.maximum(now.error, left), now.error)
         share = jnp.where(row.first, 0.0, _share(gap, gap - now.gap))
         x_t = image - share * (image - now.image)
         x_s = jnp.where(row.last, x_t, now.x_s)
-        return Iterate(x_s, x_t, eps, image, gap), None
+        return Iterate(x_s, x_t, eps, image, gap, error), None
 
     nothing = jnp.zeros_like(x_0)
-    start = Iterate(x_0, nothing, nothing, nothing, nothing)
+    start = Iterate(
+        x_0, nothing, nothing, nothing, nothing, jnp.zeros(len(x_0), x_0.dtype)
+    )
     found, _ = jax.lax.scan(
         one_iteration, start, _rows(grid, tolerance, max_iterations)
     )
-    return found.x_s
+    return Inverted(found.x_s, found.error)
 
 
 def iterations(grid: TimeGrid, tolerance: float, max_iterations: int) -> np.ndarray:
     """How often the model is asked in each step of a grid, int [S].
+
+    As often as the best eps needs for a tolerance, but not above max_iterations.
 
     Example:
       >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
@@ -148,6 +181,19 @@ def _share(gap: jax.Array, change: jax.Array) -> jax.Array:
     square = (change * change).sum(axes, keepdims=True)
     product = (gap * change).sum(axes, keepdims=True)
     return jnp.where(square > 0, product / jnp.where(square > 0, square, 1), 0.0)
+
+
+def _check_model(threshold: float | None, self_condition: bool) -> None:
+    if threshold is not None:
+        raise ValueError(
+            f"threshold is {threshold}; what it takes from x_0 can't be found again, "
+            "so leave it out, and sample with clip_x0=False"
+        )
+    if self_condition:
+        raise ValueError(
+            "self_condition shows the x_0 of the noisier step before, which is yet to "
+            "be found; leave it out here and in ddim_sample, and no guess is shown"
+        )
 
 
 def _check(grid: TimeGrid, tolerance: float, max_iterations: int) -> None:
