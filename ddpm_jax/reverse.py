@@ -117,6 +117,16 @@ def log_variance_in_range(
     small = at(schedule.log_variance_small, t, position)
     # Not log_variance_large, which at t = 0 is beta~ itself and would leave no range.
     large = jnp.log(at(schedule.betas, t, position))
+    return between(small, large, position)
+
+
+def between(small: jax.Array, large: jax.Array, position: jax.Array) -> jax.Array:
+    """What lies at a position from small (-1) to large (1), on a straight line.
+
+    Example:
+      >>> between(jnp.array(0.0), jnp.array(4.0), jnp.array([-1.0, 0.0, 0.5])).tolist()
+      [0.0, 2.0, 3.0]
+    """
     share = (position + 1) / 2
     return share * large + (1 - share) * small
 
@@ -124,7 +134,18 @@ def log_variance_in_range(
 def fixed_log_variance(
     schedule: Schedule, x_t: jax.Array, t: jax.Array, variance: str
 ) -> jax.Array:
-    """The log variance [B, 1, ...] of a name: Sec. 3.2 of Ho et al. (2020)."""
+    """The log variance [B, 1, ...] of a name: Sec. 3.2 of Ho et al. (2020).
+
+    Raises:
+      ValueError: if the name is not known.
+
+    Example:
+      >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
+      >>> schedule = make_schedule(linear_beta_schedule(1000))
+      >>> x_t, t = jnp.zeros((1, 3)), jnp.array([999])
+      >>> print(jnp.exp(fixed_log_variance(schedule, x_t, t, "fixed_large")).round(4))
+      [[0.02]]
+    """
     if variance not in VARIANCES:
         raise ValueError(
             f"variance is {variance!r}; it must be one of "

@@ -184,13 +184,13 @@ def gaussian_flow(
 
 
 def respaced_moments(
-    alpha_bars: np.ndarray, mean: float, std: float, eta: float, large: bool = False
+    alpha_bars: np.ndarray, mean: float, std: float, eta: float, large: float = 0.0
 ) -> tuple[float, float]:
     """Mean and variance of x after a chain through alpha_bars [S + 1], exact eps.
 
     DDIM's chain: x_s = sqrt(ab_s) x_0 + sqrt(1 - ab_s - v) eps + sqrt(v) z, which with
-    eta = 1 is the ancestral one, as E[x_0 | x_t] and eps are linear in x_t; large adds
-    beta in place of beta~.
+    eta = 1 is the ancestral one, as E[x_0 | x_t] and eps are linear in x_t; large = 1
+    adds beta in place of beta~, and a share in 0..1 what is so far between their logs.
     """
     m, v = 0.0, 1.0
     for ab, next_ab in itertools.pairwise(alpha_bars):
@@ -200,7 +200,7 @@ def respaced_moments(
         # eps = e (x - sqrt(ab) mean), x_0 = mean + z (x - sqrt(ab) mean).
         e, z = np.sqrt(1 - ab) / marginal, np.sqrt(ab) * std**2 / marginal
         gain = np.sqrt(next_ab) * z + np.sqrt(1 - next_ab - variance) * e
-        added = beta if large and next_ab < 1 else variance
+        added = beta**large * variance ** (1 - large) if next_ab < 1 else 0.0
         m = np.sqrt(next_ab) * mean + gain * (m - np.sqrt(ab) * mean)
         v = gain**2 * v + added
     return m, v

@@ -29,11 +29,13 @@ COUNT = 8192
 CHAINS = {
     "ancestral_large": partial(ancestral_sample, variance="fixed_large"),
     "ancestral_small": partial(ancestral_sample, variance="fixed_small"),
+    "ancestral_between": partial(ancestral_sample, variance="learned_range"),
     "ddim_eta_1": partial(ddim_sample, eta=1.0),
     "ddim_eta_half": partial(ddim_sample, eta=0.5),
     "ddim_eta_0": ddim_sample,
 }
 ETA = {"ddim_eta_half": 0.5, "ddim_eta_0": 0.0}
+LARGE = {"ancestral_large": 1.0, "ancestral_between": 0.3}
 
 
 def gaussian(mean: float, std: float) -> ModelFn:
@@ -48,19 +50,24 @@ def gaussian(mean: float, std: float) -> ModelFn:
     ids=["whole", "between"],
 )
 def test_chains_of_any_steps_have_the_exact_moments(chain: str, times: tuple) -> None:
-    mean, std = 0.5, 0.4
+    mean, std, large = 0.5, 0.4, LARGE.get(chain, 0.0)
+    exact = gaussian(mean, std)
+
+    def eps_fn(params: object, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        position = jnp.full_like(x_t, 2 * large - 1)  # between log beta~ and log beta
+        return jnp.concatenate([exact(params, x_t, t), position], axis=-1)
+
     x = CHAINS[chain](
         {},
         KEY,
         (COUNT, 1),
         grid=time_grid_at(SCHEDULE, times),
-        eps_fn=gaussian(mean, std),
+        eps_fn=eps_fn,
         clip_x0=False,
     )
     alpha_bars = np.exp(oracles.log_alpha_bar(SCHEDULE, np.array(times)))
-    m, v = oracles.respaced_moments(
-        alpha_bars, mean, std, ETA.get(chain, 1.0), large=chain == "ancestral_large"
-    )
+    eta = ETA.get(chain, 1.0)
+    m, v = oracles.respaced_moments(alpha_bars, mean, std, eta, large)
     assert float(x.mean()) == pytest.approx(m, abs=4 * np.sqrt(v / COUNT))
     assert float(x.var()) == pytest.approx(v, rel=4 * np.sqrt(2 / COUNT))
 
@@ -84,6 +91,7 @@ def log_variance(params: object, x_t: jax.Array, t: jax.Array) -> jax.Array:
         (tanh_model, "fixed_small", False),
         (tanh_model, log_variance, True),
         (with_variance, "learned", False),
+        (with_variance, "learned_range", True),
     ],
 )
 def test_all_steps_are_the_chain_of_ddpm_sample(

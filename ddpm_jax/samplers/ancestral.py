@@ -17,6 +17,7 @@ from ddpm_jax import keys as per_image
 from ddpm_jax.reverse import LEARNED
 from ddpm_jax.reverse import ModelFn
 from ddpm_jax.reverse import Variance
+from ddpm_jax.reverse import between
 from ddpm_jax.samplers.denoiser import Denoiser
 from ddpm_jax.samplers.denoiser import Level
 from ddpm_jax.samplers.denoiser import bind_model
@@ -163,9 +164,7 @@ def ancestral_step(
         log_variance = rest
     elif variance == "learned_range":
         # Eq. 15 of Nichol and Dhariwal (2021), between the ends of this long step.
-        share = (rest + 1) / 2
-        small, large = (FIXED[name](q) for name in ("fixed_small", "fixed_large"))
-        log_variance = share * large + (1 - share) * small
+        log_variance = between(FIXED["fixed_small"](q), FIXED["fixed_large"](q), rest)
     else:
         log_variance = FIXED[variance](q)
     deviation = jnp.where(q.variance > 0, jnp.exp(0.5 * log_variance), 0.0)

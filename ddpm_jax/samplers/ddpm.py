@@ -49,7 +49,8 @@ def ddpm_sample(
       eps_fn: (params, x_t, t [B] int32) -> noise [B, ...]; or give x0_fn.
       x0_fn: the same with x_0 for its answer.
       variance: "fixed_large", "fixed_small", "learned" (the model answers on 2C
-        channels, the log variance last) or a function that returns log variances.
+        channels, the log variance last), "learned_range" (the last say where it lies
+        from beta~ to beta) or a function that returns log variances.
       clip_x0: clip the predicted x_0 to [-1, 1] at each step.
       self_condition: show the model, behind the channels of x_t, the x_0 of the step
         before: Chen et al. (2022).
