@@ -12,6 +12,7 @@ from ddpm_jax import keys as per_image
 from ddpm_jax import parallel
 from ddpm_jax.boards import save_board
 from ddpm_jax.build import Parts
+from ddpm_jax.chains import variance_remarks
 from ddpm_jax.denoise_mode import HALF
 from ddpm_jax.denoise_mode import check_level
 from ddpm_jax.denoise_mode import model_of
@@ -126,6 +127,8 @@ def answer_all(
     count = len(rows["number"])
     size = min(batch_size, count)
     grid = denoising_grid(trained.parts.schedule, noise, STEPS)
+    for line in variance_remarks(trained.parts, grid):
+        print(line)
     function = partial(answer_rows, parts=trained.parts, noise=noise, grid=grid)
     first = {name: x[:size] for name, x in rows.items()}
     compiled = parallel.compile_map(function, shared, first)

@@ -15,7 +15,13 @@ from ddpm_jax.schedules import Schedule
 
 
 def signal_to_noise(schedule: Schedule, t: jax.Array) -> jax.Array:
-    """SNR [B] at t [B]: alpha_bar / (1 - alpha_bar)."""
+    """SNR [B] at t [B]: alpha_bar / (1 - alpha_bar).
+
+    Example:
+      >>> from ddpm_jax.schedules import make_schedule
+      >>> print(signal_to_noise(make_schedule([0.1, 0.5]), jnp.array([0, 1])).round(4))
+      [9.     0.8182]
+    """
     signal = schedule.sqrt_alphas_cumprod[t]
     return (signal / schedule.sqrt_one_minus_alphas_cumprod[t]) ** 2
 
@@ -38,6 +44,11 @@ def p2(
     """SNR / (k + SNR)^gamma: P2 of Choi et al. (2022), for the error of x_0.
 
     For that of eps it is 1 / (k + SNR)^gamma, which they write.
+
+    Example:
+      >>> from ddpm_jax.schedules import make_schedule
+      >>> print(p2(make_schedule([0.1, 0.5]), jnp.array([0, 1])).round(4))  # alpha_bar
+      [0.9  0.45]
     """
     snr = signal_to_noise(schedule, t)
     return snr / (k + snr) ** gamma

@@ -80,7 +80,16 @@ def v_loss(
     schedule: Schedule,
     t: jax.Array | None = None,
 ) -> jax.Array:
-    """Squared error [B] of a predicted velocity: Sec. 4 of Salimans and Ho (2022)."""
+    """Squared error [B] of a predicted velocity: Sec. 4 of Salimans and Ho (2022).
+
+    Example:
+      >>> from ddpm_jax.schedules import make_schedule
+      >>> zero = lambda params, x_t, t: jnp.zeros_like(x_t)
+      >>> schedule = make_schedule([0.5, 1.0])  # at t = 1, alpha_bar = 0, v is -x_0
+      >>> v_loss({}, jax.random.key(0), jnp.full((1, 4), 2.0), v_fn=zero,
+      ...        schedule=schedule, t=jnp.array([1])).tolist()
+      [4.0]
+    """
     t, eps, x_t = noisy(keys, x_0, schedule, t)
     return mean_flat((predict_v(schedule, x_0, t, eps) - v_fn(params, x_t, t)) ** 2)
 
@@ -94,7 +103,16 @@ def mean_loss(
     schedule: Schedule,
     t: jax.Array | None = None,
 ) -> jax.Array:
-    """Squared error [B] of a predicted posterior mean: Eq. 8 without its weight."""
+    """Squared error [B] of a predicted posterior mean: Eq. 8 without its weight.
+
+    Example:
+      >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
+      >>> zero = lambda params, x_t, t: jnp.zeros_like(x_t)
+      >>> schedule = make_schedule(linear_beta_schedule(1000))
+      >>> mean_loss({}, jax.random.key(0), jnp.full((1, 4), 2.0), mean_fn=zero,
+      ...           schedule=schedule, t=jnp.array([0])).tolist()  # at t = 0 it is x_0
+      [4.0]
+    """
     t, _, x_t = noisy(keys, x_0, schedule, t)
     mean, _ = q_posterior(schedule, x_0, x_t, t)
     return mean_flat((mean - mean_fn(params, x_t, t)) ** 2)

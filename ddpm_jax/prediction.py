@@ -51,7 +51,12 @@ VLB_SHARE = 0.001  # lambda of Nichol and Dhariwal (2021), Sec. 3.1
 def check_objective(
     prediction: str, loss: str, variance: str, weight: str = "none"
 ) -> None:
-    """Raises ValueError unless the four names are known and go together."""
+    """Raises ValueError unless the four names are known and go together.
+
+    Example:
+      >>> check_objective("v", "simple", "fixed_large", "min_snr")
+      >>> check_objective("eps", "vlb", "learned")
+    """
     allowed = (
         ("prediction", prediction, tuple(PREDICTIONS)),
         ("loss", loss, LOSSES),
@@ -132,6 +137,17 @@ def self_conditioned(
     it has none, without a gradient; the other half of the images get zeros for theirs.
     Which half an image is in depends on its key in keys [B]. Sec. 3.2 of Chen et al.
     (2022).
+
+    Example:
+      >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
+      >>> def network(params, x_t_and_guess, t):  # one more than its guess
+      ...     return 1 + x_t_and_guess[..., 1:]
+      >>> twice = self_conditioned(
+      ...     network, per_image.image_keys(jax.random.key(0), 4), prediction="x_0",
+      ...     schedule=make_schedule(linear_beta_schedule(1000)))
+      >>> answer = twice({}, jnp.zeros((4, 1)), jnp.zeros(4, jnp.int32))
+      >>> sorted(set(answer.ravel().tolist()))
+      [1.0, 2.0]
     """
     model = model_functions(
         network,

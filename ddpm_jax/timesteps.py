@@ -62,6 +62,16 @@ def importance_t(
     """Draws t by the losses of the past: Sec. 3.3 of Nichol and Dhariwal (2021).
 
     The weight 1 / (T p_t) leaves the expected loss what it is under uniform t.
+
+    Raises:
+      ValueError: if there is no history.
+
+    Example:
+      >>> losses = jnp.array([[0.0, 0.0], [9.0, 9.0]])  # no error at t = 0
+      >>> history = History(losses, jnp.array([2, 2]))
+      >>> t, weight = importance_t(jax.random.key(0), jnp.arange(4), 2, history)
+      >>> t.tolist(), weight.round(3).tolist()
+      ([1, 1, 1, 1], [0.5, 0.5, 0.5, 0.5])
     """
     if history is None:
         raise ValueError("importance sampling draws by a history; make one first")
@@ -80,7 +90,13 @@ T_SAMPLINGS: dict[str, DrawT | None] = {
 
 
 def empty_history(num_timesteps: int, size: int = 10) -> History:
-    """A history without losses: Nichol and Dhariwal (2021) keep 10 at each t."""
+    """A history without losses: Nichol and Dhariwal (2021) keep 10 at each t.
+
+    Example:
+      >>> history = empty_history(1000)
+      >>> history.losses.shape, int(history.counts.sum())
+      ((1000, 10), 0)
+    """
     losses = jnp.zeros((num_timesteps, size), jnp.float32)
     return History(losses, jnp.zeros(num_timesteps, jnp.int32))
 

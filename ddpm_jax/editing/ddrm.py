@@ -177,7 +177,12 @@ def check_shares(**shares: float) -> None:
 
 
 def check_measurements(measurement: Measurement, y: jax.Array) -> None:
-    """Raises ValueError unless y has the shape of measurements of images."""
+    """Raises ValueError unless y has the shape of measurements of images.
+
+    Example:
+      >>> from ddpm_jax.editing.measurements import super_resolution
+      >>> check_measurements(super_resolution((8, 8, 3), 2), jnp.zeros((5, 4, 4, 3)))
+    """
     image = jax.ShapeDtypeStruct((y.shape[0], *measurement.image_shape), jnp.float32)
     wanted = jax.eval_shape(partial(measure, measurement), image).shape
     if y.shape != wanted:
