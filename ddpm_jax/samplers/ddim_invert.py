@@ -31,8 +31,9 @@ class Inverted(NamedTuple):
     """A latent, and how well each step that leads from it was inverted."""
 
     x_T: jax.Array  # [B, ...]
-    # [B]: how far one step of DDIM ends from where it should, at the worst step; the
-    # root of the mean square over an image. 0 is exact; a failed one has 0.01 and more.
+    # [B]: how far a step of DDIM ends from where it should, at the worst step, before
+    # the last improvement there; the root of the mean square over an image. It is 0 if
+    # all is exact, and 0.01 and more where another image comes back.
     error: jax.Array
 
 
