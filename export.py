@@ -43,16 +43,12 @@ def main(arguments: list[str]) -> int:
     from ddpm_jax import exporting
     from ddpm_jax import sampling
     from ddpm_jax.chains import Chain
+    from ddpm_jax.chains import chain_of_options
 
     if options.out is None:
         raise ValueError("give --out, where to write")
-    chain = Chain(
-        options.sampler,
-        options.steps,
-        label=options.label,
-        guidance=options.guidance,
-    )
-    if options.format != "stablehlo" and chain != Chain():
+    chosen = chain_of_options(options, "uniform") != Chain()
+    if options.format != "stablehlo" and chosen:
         raise ValueError(
             "--sampler, --steps, --label and --guidance are for --format stablehlo"
         )
@@ -65,6 +61,7 @@ def main(arguments: list[str]) -> int:
     elif options.format == "safetensors":
         written = exporting.export_safetensors(trained, options.out)
     else:
+        chain = chain_of_options(options, trained.spacing)
         written = exporting.export_sampler(trained, options.out, chain)
     print("\n".join(f"wrote {path}" for path in written))
     return 0

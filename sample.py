@@ -3,13 +3,9 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 from typing import Literal
 
 from ddpm_jax import command
-
-if TYPE_CHECKING:
-    from ddpm_jax.chains import Chain
 
 
 @dataclass(frozen=True)
@@ -65,16 +61,6 @@ class Sample:
     """Draw the forward process of this picture instead; needs no workdir."""
 
 
-def chain_of(options: Sample, spacing: str) -> "Chain":
-    """The chain of the options; a shorter one lies as the model's own would."""
-    from ddpm_jax import chains
-
-    given = {name: getattr(options, name) for name in chains.Chain._fields}
-    if options.spacing is None:
-        given["spacing"] = spacing if options.steps else "uniform"
-    return chains.Chain(**given)
-
-
 def main(arguments: list[str]) -> int:
     """Parses, draws, and prints where the pictures are."""
     options = command.parse(Sample, arguments)
@@ -103,7 +89,7 @@ def main(arguments: list[str]) -> int:
         trained = sampling.load_model(
             options.workdir, options.pretrained, step=options.step, ema=options.ema
         )
-        chain = chain_of(options, trained.spacing)
+        chain = chains.chain_of_options(options, trained.spacing)
         if options.progressive and not chain.takes_all_steps():
             raise ValueError(
                 "--progressive shows the paper's chain of all steps; leave out "

@@ -49,6 +49,24 @@ class Chain(NamedTuple):
         return self._replace(label=(), guidance=1.0) == Chain()
 
 
+def chain_of_options(options: object, spacing: str) -> Chain:
+    """The chain that options name by the fields of `Chain`, with defaults for the rest.
+
+    spacing is the model's own; a shorter chain takes it if the options name none.
+
+    Example:
+      >>> from types import SimpleNamespace
+      >>> chain = chain_of_options(SimpleNamespace(sampler="ddim", steps=5), "leading")
+      >>> chain.sampler, chain.steps, chain.spacing
+      ('ddim', 5, 'leading')
+    """
+    fields = [name for name in Chain._fields if hasattr(options, name)]
+    given = {name: getattr(options, name) for name in fields}
+    if given.get("spacing") is None:
+        given["spacing"] = spacing if given.get("steps") else "uniform"
+    return Chain(**given)
+
+
 def chain_of(parts: Parts, chain: Chain) -> Callable[..., jax.Array]:
     """A chain as a function of (params, keys, shape), with the model's own options.
 

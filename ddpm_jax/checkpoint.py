@@ -9,7 +9,6 @@ final name when it is complete.
 """
 
 import contextlib
-import functools
 import os
 import warnings
 import zlib
@@ -23,6 +22,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
+
+from ddpm_jax.trees import named
 
 if TYPE_CHECKING:
     from orbax.checkpoint import CheckpointManager as CheckpointManager
@@ -215,7 +216,7 @@ def _all_processes(flag: bool) -> bool:
 
 def _fit(items: dict[str, Tree], target: State, path: Path) -> State:
     """Gives the arrays that were read the tree and the devices of target."""
-    saved, wanted = _by_name(items), _by_name(target)
+    saved, wanted = named(items), named(target)
     for name in sorted(saved.keys() | wanted.keys()):
         got, want = _describe(saved.get(name)), _describe(wanted.get(name))
         if got != want:
@@ -237,14 +238,8 @@ def _describe(leaf: Tree) -> str:
     return "absent" if leaf is None else f"{leaf.dtype}{list(leaf.shape)}"
 
 
-def _by_name(tree: Tree) -> dict[str, Any]:
-    """Flattens to {"params/conv/kernel": leaf}; Orbax's dict for a NamedTuple too."""
-    name = functools.partial(jax.tree_util.keystr, simple=True, separator="/")
-    return {name(path): leaf for path, leaf in jax.tree.leaves_with_path(tree)}
-
-
 def _crc32(tree: Tree) -> int:
     total = 0
-    for _, leaf in sorted(_by_name(tree).items()):
+    for _, leaf in sorted(named(tree).items()):
         total = zlib.crc32(leaf.tobytes(), total)
     return total

@@ -18,7 +18,9 @@ from ddpm_jax.chains import sample_images
 from ddpm_jax.files import new_folder
 from ddpm_jax.interop.diffusers_out import write_folder
 from ddpm_jax.sampling import Trained
+from ddpm_jax.trees import named
 from ddpm_jax.weights import save_weights
+from ddpm_jax.weights import with_suffix
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 INSTALL = 'pip install "ddpm_jax[export]"'
@@ -40,11 +42,30 @@ def export_diffusers(trained: Trained, out: Path) -> list[Path]:
 
 
 def export_safetensors(trained: Trained, out: Path) -> list[Path]:
-    """Writes the weights in one file with the config inside: for this project's use."""
+    """Writes the weights in one file with the config inside: for this project's use.
+
+    Raises:
+      ValueError: if out is a folder, or a file that is there.
+    """
     if out.is_dir():
         raise ValueError(f"{out} is a folder; give a file, such as ema.safetensors")
-    config = dataclasses.asdict(trained.config)
-    return [save_weights(out, trained.params, step=trained.step, config=config)]
+    path = with_suffix(out)
+    if path.exists():
+        raise ValueError(f"{path} is there already; give another, or remove it")
+    return [save(trained, path)]
+
+
+def save(trained: Trained, path: Path) -> Path:
+    """Writes the weights, and all that is known of them."""
+    return save_weights(
+        path,
+        trained.params,
+        step=trained.step,
+        config=dataclasses.asdict(trained.config),
+        ema=trained.ema,
+        origin=trained.origin,
+        spacing=trained.spacing,
+    )
 
 
 def export_sampler(trained: Trained, out: Path, chain: Chain) -> list[Path]:
@@ -79,8 +100,7 @@ def export_sampler(trained: Trained, out: Path, chain: Chain) -> list[Path]:
     program = export.export(draw, platforms=PLATFORMS)(*abstract)
     with new_folder(out) as draft:
         (draft / SAMPLER).write_bytes(program.serialize())
-        config = dataclasses.asdict(trained.config)
-        save_weights(draft / WEIGHTS, trained.params, step=trained.step, config=config)
+        save(trained, draft / WEIGHTS)
     return [out / SAMPLER, out / WEIGHTS]
 
 
@@ -102,6 +122,4 @@ def draw_numbered(
 
 def flat(trained: Trained) -> dict[str, Any]:
     """The weights by their names in a file, such as "params/conv_in/bias"."""
-    name = partial(jax.tree_util.keystr, simple=True, separator="/")
-    leaves = jax.tree.leaves_with_path(trained.params)
-    return {name(path): np.asarray(leaf) for path, leaf in leaves}
+    return {name: np.asarray(leaf) for name, leaf in named(trained.params).items()}

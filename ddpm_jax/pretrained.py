@@ -20,8 +20,10 @@ from ddpm_jax.interop.diffusers import read_folder
 from ddpm_jax.interop.names import diffusers_name
 from ddpm_jax.interop.original import is_original
 from ddpm_jax.interop.original import read_original
+from ddpm_jax.interop.scheduler_config import DDPM
 from ddpm_jax.interop.tensors import Shapes
 from ddpm_jax.interop.tensors import to_params
+from ddpm_jax.transfer import shapes
 from ddpm_jax.validation import from_dict
 
 
@@ -62,7 +64,10 @@ def read_diffusers(path: Path, *, ema: bool) -> Pretrained:
         torch=True,
         source=path,
     )
-    return Pretrained(config, params, folder.spacing, f"{path}, a folder of diffusers")
+    origin = f"{path}, a folder of diffusers"
+    if folder.scheduler != DDPM:
+        origin += f" for a {folder.scheduler}; --sampler ddim draws as that does"
+    return Pretrained(config, params, folder.spacing, origin)
 
 
 def read_other(path: Path, *, ema: bool) -> Pretrained:
@@ -100,5 +105,4 @@ def shapes_of(parts: Parts) -> Shapes:
       (3, 3, 1, 4)
     """
     tree = jax.eval_shape(partial(init_params, parts), jax.random.key(0))["params"]
-    name = partial(jax.tree_util.keystr, simple=True, separator="/")
-    return {name(path): leaf.shape for path, leaf in jax.tree.leaves_with_path(tree)}
+    return shapes(tree)

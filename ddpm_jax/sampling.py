@@ -26,6 +26,7 @@ from ddpm_jax.interop.hub import fetch
 from ddpm_jax.pretrained import is_pretrained
 from ddpm_jax.pretrained import read_pretrained
 from ddpm_jax.samplers.ddpm import Frames
+from ddpm_jax.spacings import SPACINGS
 from ddpm_jax.transfer import misfit
 from ddpm_jax.validation import from_dict
 from ddpm_jax.weights import SUFFIX
@@ -47,7 +48,7 @@ class Trained(NamedTuple):
 def load_trained(
     workdir: str | Path, *, step: int | None = None, ema: bool = True
 ) -> Trained:
-    """Reads the model of a workdir, a .safetensors file of EMA weights, or another's.
+    """Reads the model of a workdir, a .safetensors file of weights, or another's.
 
     Of a workdir it is the newest checkpoint, or that of step; ema chooses the running
     average of the parameters, which the paper samples from. Of other projects it is
@@ -71,22 +72,40 @@ def load_trained(
             spacing=model.spacing,
         )
     if Path(workdir).suffix == SUFFIX:
-        if step is not None or not ema:
-            raise ValueError(
-                f"{workdir} holds the EMA of one step; no other can be had"
-            )
-        params, found, stored = load_weights(workdir)
-    elif not Path(workdir).is_dir():
+        return load_file(Path(workdir), step=step, ema=ema)
+    if not Path(workdir).is_dir():
         there = "is a file" if Path(workdir).exists() else "does not exist"
         raise FileNotFoundError(
             f"{workdir} {there}; give the folder of a run, or a {SUFFIX} file"
         )
-    else:
-        params, found, stored = restore_weights(workdir, step=step, ema=ema)
+    params, found, stored = restore_weights(workdir, step=step, ema=ema)
     config = from_dict(stored)
     parts = build(config)
     check_weights(parts, params, workdir)
     return Trained(config, parts, params, found, ema)
+
+
+def load_file(path: Path, *, step: int | None, ema: bool) -> Trained:
+    """Reads a .safetensors file of weights, which says what they are.
+
+    Raises:
+      FileNotFoundError, ValueError: one sentence, if others are asked for, or the file
+        is not there or damaged.
+    """
+    stored = load_weights(path)
+    if step is not None or stored.ema > ema:
+        which = "the EMA" if stored.ema else "the parameters"
+        raise ValueError(f"{path} holds {which} of one step; no other can be had")
+    if stored.spacing not in SPACINGS:
+        raise ValueError(
+            f"spacing is {stored.spacing!r:.80} in {path}; this project has "
+            f"{', '.join(SPACINGS)}"
+        )
+    config = from_dict(stored.config)
+    parts = build(config)
+    check_weights(parts, stored.params, path)
+    what = stored.ema, stored.origin, stored.spacing
+    return Trained(config, parts, stored.params, stored.step, *what)
 
 
 def load_pretrained(name: str, *, step: int | None = None, ema: bool = True) -> Trained:

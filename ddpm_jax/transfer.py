@@ -5,11 +5,10 @@ channels an image has, and the embedding of the classes how many there are. Wher
 two networks differ there, the new one keeps the layer that it was made with.
 """
 
-from functools import partial
 from typing import Any
 from typing import NamedTuple
 
-import jax
+from ddpm_jax.trees import named
 
 Params = dict[str, Any]
 """What a Flax network applies: {"params": {layer: a tree of arrays, or of shapes}}."""
@@ -86,5 +85,4 @@ def shapes(tree: Params) -> dict[str, tuple[int, ...]]:
       >>> shapes({"params": {"conv_in": {"bias": np.ones(8)}}})
       {'params/conv_in/bias': (8,)}
     """
-    name = partial(jax.tree_util.keystr, simple=True, separator="/")
-    return {name(path): leaf.shape for path, leaf in jax.tree.leaves_with_path(tree)}
+    return {name: leaf.shape for name, leaf in named(tree).items()}

@@ -9,15 +9,39 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
 from ddpm_jax.files import replacing
+from ddpm_jax.trees import named
+from ddpm_jax.trees import tree_of
 
 SUFFIX = ".safetensors"
+
+
+class Stored(NamedTuple):
+    """What a file of weights holds."""
+
+    params: Any  # a tree of float32 NumPy arrays
+    step: int
+    config: dict[str, Any]
+    ema: bool = True
+    origin: str | None = None  # what it is if no run of this project trained it
+    spacing: str = "uniform"  # of the steps of a short chain, as its authors draw
+
+
+def with_suffix(path: str | os.PathLike[str]) -> Path:
+    """A path that ends in .safetensors, whatever dots it has.
+
+    Example:
+      >>> with_suffix("m0.5").name, with_suffix("m.safetensors").name
+      ('m0.5.safetensors', 'm.safetensors')
+    """
+    path = Path(path)
+    return path if path.suffix == SUFFIX else path.with_name(path.name + SUFFIX)
 
 
 def save_weights(
@@ -27,25 +51,31 @@ def save_weights(
     step: int,
     config: dict[str, Any],
     dtype: DTypeLike = jnp.float32,
+    ema: bool = True,
+    origin: str | None = None,
+    spacing: str = "uniform",
 ) -> Path:
     """Writes a tree of weights as dtype, with the step and the config of its run.
+
+    ema, origin and spacing are as of `Stored`.
 
     Example:
       >>> import tempfile
       >>> folder = Path(tempfile.mkdtemp())
       >>> params = {"params": {"w": np.ones(2, np.float32)}}
       >>> path = save_weights(folder / "ema", params, step=3, config={"seed": 0})
-      >>> load_weights(path)[1:]
+      >>> load_weights(path)[1:3]
       (3, {'seed': 0})
     """
     from safetensors.flax import save
 
-    path = Path(path).with_suffix(SUFFIX)
-    tensors = {
-        "/".join(str(part.key) for part in parts): jnp.asarray(leaf, dtype)
-        for parts, leaf in jax.tree_util.tree_flatten_with_path(params)[0]
+    path = with_suffix(path)
+    tensors = {name: jnp.asarray(leaf, dtype) for name, leaf in named(params).items()}
+    metadata = {
+        "step": str(step),
+        "config": json.dumps(config),
+        "about": json.dumps({"ema": ema, "origin": origin, "spacing": spacing}),
     }
-    metadata = {"step": str(step), "config": json.dumps(config)}
     with replacing(path) as file:
         file.write(save(tensors, metadata))
     return path
@@ -74,8 +104,8 @@ def read_tensors(
         raise ValueError(f"{path} is damaged or no safetensors file: {error}") from None
 
 
-def load_weights(path: str | os.PathLike[str]) -> tuple[Any, int, dict[str, Any]]:
-    """Reads what `save_weights` wrote: float32 NumPy arrays, the step and the config.
+def load_weights(path: str | os.PathLike[str]) -> Stored:
+    """Reads what `save_weights` wrote.
 
     Raises:
       FileNotFoundError, ValueError: one sentence, if the file is not there, is damaged
@@ -86,11 +116,32 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[Any, int, dict[str, Any]
         raise ValueError(
             f"{path} has no config inside; give a file that this project wrote"
         )
-    tree: dict[str, Any] = {}
-    for name, tensor in tensors.items():
-        *parents, leaf = name.split("/")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[leaf] = np.asarray(tensor, np.float32)
-    return tree, int(metadata["step"]), json.loads(metadata["config"])
+    arrays = {name: np.asarray(x, np.float32) for name, x in tensors.items()}
+    try:
+        config = json.loads(metadata["config"])
+        if not isinstance(config, dict):
+            raise ValueError(f"its config is {config!r:.80}")
+        return Stored(
+            tree_of(arrays),
+            int(metadata["step"]),
+            config,
+            # The first files did not say; they were of averages.
+            **about(json.loads(metadata.get("about", "{}"))),
+        )
+    except ValueError as error:
+        raise ValueError(f"{path} is no file of this project: {error}") from None
+
+
+def about(found: object) -> dict[str, Any]:
+    """What a file says of its weights, checked.
+
+    Raises:
+      ValueError: if it says something else.
+    """
+    match found:
+        case {"ema": bool() as ema, "origin": origin, "spacing": str() as spacing}:
+            if origin is None or isinstance(origin, str):
+                return {"ema": ema, "origin": origin, "spacing": spacing}
+        case dict() if not found:
+            return {}
+    raise ValueError(f"what it says of its weights is {found!r:.80}")

@@ -42,7 +42,7 @@ def read_config(workdir: Path) -> Config:
       FileNotFoundError, ValueError: one sentence, if there is none, or it is damaged.
     """
     if workdir.suffix == SUFFIX:
-        return from_dict(load_weights(workdir)[2])
+        return from_dict(load_weights(workdir).config)
     path = workdir / CONFIG
     if not path.exists():
         raise FileNotFoundError(

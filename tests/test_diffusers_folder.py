@@ -42,7 +42,15 @@ from ddpm_jax.schedules import SCHEDULES
 from ddpm_jax.validation import from_dict
 
 FILES = Path(__file__).parent / "fixtures" / "diffusers"
-NETWORKS = sorted(path.stem for path in FILES.glob("*.npz") if path.stem != "chains")
+NETWORKS = (
+    "cifar",
+    "classes",
+    "cosines_first",
+    "defaults",
+    "gray",
+    "heads",
+    "six_levels",
+)
 SCHEDULERS = json.loads((FILES / "schedulers.json").read_text())["schedulers"]
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 Json = dict[str, Any]
@@ -104,6 +112,22 @@ def test_a_network_answers_as_it_does_in_diffusers(
         eps = ask(trained, file["x"], file["t"].astype(np.int32))
         scale = np.abs(file["eps"]).max()
         np.testing.assert_allclose(eps, file["eps"], atol=1e-4 * scale, rtol=0)
+
+
+def test_every_case_has_its_fixtures() -> None:
+    assert {path.stem for path in FILES.glob("*.npz")} == {*NETWORKS, "chains"}
+    with np.load(FILES / "chains.npz") as file:
+        assert set(file) == set(SCHEDULERS)
+    assert set(SCHEDULERS) == {
+        "ddim",
+        "ddim_unclipped",
+        "ddpm",
+        "small",
+        "trained_betas",
+        "v_cosine",
+        "x_0_quad",
+        "zero_snr",
+    }
 
 
 def formula(params: object, x_t: jax.Array, t: jax.Array) -> jax.Array:
@@ -341,8 +365,13 @@ def test_files_that_are_missing_or_damaged_are_named(folder: Path) -> None:
     weights.write_bytes(data)
     shard(folder / "unet", described("heads")[1])
     one, two = sorted((folder / "unet").glob("*-of-00002.safetensors"))
-    shutil.copy(two, one)
+    held = one.read_bytes()
+    save_file({}, one)
     with pytest.raises(ValueError, match="is missing in .*00001-of-00002"):
+        read_pretrained(folder)
+    one.write_bytes(held)
+    shutil.copy(one, two)
+    with pytest.raises(ValueError, match="is in .*00002-of-00002.*, where .* not have"):
         read_pretrained(folder)
     one.unlink()
     with pytest.raises(FileNotFoundError, match="no file .*00001-of-00002"):

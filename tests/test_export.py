@@ -6,6 +6,7 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -15,7 +16,11 @@ from test_scripts import run
 
 from ddpm_jax.build import build
 from ddpm_jax.build import init_params
+from ddpm_jax.chains import Chain
 from ddpm_jax.config import Data
+from ddpm_jax.exporting import export_safetensors
+from ddpm_jax.sampling import Trained
+from ddpm_jax.sampling import describe
 from ddpm_jax.sampling import draw
 from ddpm_jax.sampling import load_trained
 from ddpm_jax.weights import save_weights
@@ -94,6 +99,51 @@ def test_a_file_of_weights_is_the_model(weights: Path, tmp_path: Path) -> None:
     assert one.config == two.config
     assert one.step == two.step
     jax.tree.map(np.testing.assert_array_equal, one.params, two.params)
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        {"ema": True, "origin": "x, a folder of diffusers", "spacing": "leading"},
+        {"ema": False, "origin": None, "spacing": "uniform"},
+    ],
+)
+def test_a_file_of_weights_says_which_they_are(
+    weights: Path, tmp_path: Path, known: dict[str, Any]
+) -> None:
+    """Else one of another project is called untrained, and its chains lie elsewhere."""
+    trained = load_trained(weights)._replace(**known)
+    (path,) = export_safetensors(trained, tmp_path / "m0.5")
+    assert path.name == "m0.5.safetensors"
+    again = load_trained(path, ema=known["ema"])
+    assert {name: getattr(again, name) for name in known} == known
+    assert describe(again) == describe(trained)
+    # A model that is not averaged needs no --no-ema; one that is has no other copy.
+    assert load_trained(path).ema == known["ema"]
+    with pytest.raises(ValueError, match="of one step; no other can be had"):
+        load_trained(path, step=3)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="m0.5.safetensors is there already"):
+        export_safetensors(trained, tmp_path / "m0.5")
+    assert path.read_bytes() == before
+
+
+def test_a_program_takes_the_steps_where_the_model_has_them(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chains: list[Chain] = []
+
+    def keep(trained: Trained, out: Path, chain: Chain) -> list[Path]:
+        chains.append(chain)
+        return []
+
+    monkeypatch.setattr("ddpm_jax.exporting.export_sampler", keep)
+    trained = load_trained(weights)._replace(spacing="leading")
+    (path,) = export_safetensors(trained, tmp_path / "leading")
+    line = ("--workdir", path, "--format", "stablehlo", "--out", tmp_path / "out")
+    assert run("export", *line, "--sampler", "ddim", "--steps", 5) == 0
+    assert run("export", *line) == 0
+    assert chains == [Chain("ddim", 5, "leading"), Chain()]
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,20 @@
 No test reaches the hub: the cache has the form in which huggingface_hub keeps files.
 """
 
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
+from huggingface_hub.utils import filter_repo_objects
+from test_scripts import run
 
 from ddpm_jax.interop.hub import fetch
+from ddpm_jax.interop.hub import weights
+from ddpm_jax.sampling import load_pretrained
+
+TENSORFLOW = Path(__file__).parent / "fixtures" / "tensorflow"
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -53,6 +60,38 @@ def test_a_path_that_is_there_is_no_id(cache: Path, tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     keep(cache, "a/b", "config.json")
     assert fetch("a/b") == Path("a/b")
+
+
+def test_a_tensorflow_checkpoint_is_a_path_and_no_id(
+    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is named without .index, so there is no file of that name."""
+    shutil.copytree(TENSORFLOW, tmp_path / "dir")
+    sentence = "does not hold the original network"  # so it was read
+    for name in (str(TENSORFLOW / "model.ckpt"), "dir/model.ckpt"):
+        assert fetch(name) == Path(name)
+        with pytest.raises(ValueError, match=sentence):
+            load_pretrained(name)
+        assert run("sample", "--pretrained", name, "--out", tmp_path / "out") == 2
+        assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("file", "wanted"),
+    [
+        ("diffusion_pytorch_model.safetensors", True),
+        ("unet/diffusion_pytorch_model.safetensors", True),
+        ("unet/diffusion_pytorch_model.safetensors.index.json", True),
+        ("unet/diffusion_pytorch_model-00001-of-00002.safetensors", True),
+        ("unet/diffusion_pytorch_model.fp16.safetensors", False),
+        ("unet/diffusion_pytorch_model.non_ema.safetensors", False),
+        ("unet/diffusion_pytorch_model.fp16-00001-of-00002.safetensors", False),
+        ("unet/diffusion_pytorch_model.bin", False),
+    ],
+)
+def test_only_the_weights_that_are_read_are_downloaded(file: str, wanted: bool) -> None:
+    found = list(filter_repo_objects([file], allow_patterns=weights("safetensors")))
+    assert found == [file] * wanted
 
 
 def test_what_is_nowhere_is_one_sentence(cache: Path) -> None:

@@ -21,7 +21,7 @@ def test_weights_survive_the_round_trip_to_the_digits_of_their_type(
         path = save_weights(
             tmp_path / "w", PARAMS, step=7, config={"x": [1, 2]}, dtype=dtype
         )
-        params, step, config = load_weights(path)
+        params, step, config = load_weights(path)[:3]
         assert (step, config) == (7, {"x": [1, 2]})
         for got, exact in zip(
             jax.tree.leaves(params), jax.tree.leaves(PARAMS), strict=True
@@ -41,3 +41,42 @@ def test_files_that_are_not_weights_are_refused(tmp_path: Path) -> None:
     save_file({"a": jnp.ones(2)}, path)
     with pytest.raises(ValueError, match="has no config inside"):
         load_weights(path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"step": "x"}, "invalid literal for int"),
+        ({"config": "{"}, "Expecting"),
+        ({"config": "[]"}, r"its config is \[\]"),
+        ({"about": "5"}, "what it says of its weights is 5"),
+        ({"about": '{"ema": "yes", "origin": null, "spacing": "uniform"}'}, "'yes'"),
+    ],
+)
+def test_what_a_file_says_of_itself_is_checked(
+    tmp_path: Path, changed: dict[str, str], sentence: str
+) -> None:
+    path = tmp_path / "w.safetensors"
+    said = {"step": "1", "config": "{}"}
+    save_file({"params/a": jnp.ones(2)}, path, said)
+    assert load_weights(path)[1:] == (1, {}, True, None, "uniform")
+    save_file({"params/a": jnp.ones(2)}, path, said | changed)
+    with pytest.raises(ValueError, match=f"^{path} is no file of this.*{sentence}"):
+        load_weights(path)
+
+
+def test_an_array_that_holds_another_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    for names in (("params", "params/x"), ("params/x", "params")):
+        tensors = {name: jnp.ones(2) for name in names}
+        save_file(tensors, path, {"step": "1", "config": "{}"})
+        with pytest.raises(ValueError, match="params is an array and holds params/x"):
+            load_weights(path)
+
+
+def test_what_is_known_of_weights_goes_with_them(tmp_path: Path) -> None:
+    known = {"ema": False, "origin": "of others", "spacing": "leading"}
+    path = save_weights(tmp_path / "m0.5", PARAMS, step=1, config={}, **known)
+    assert path.name == "m0.5.safetensors"
+    stored = load_weights(path)
+    assert {name: getattr(stored, name) for name in known} == known

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from ddpm_jax.chains import Chain
+from ddpm_jax.chains import chain_of_options
 from ddpm_jax.chains import check_chain
 from ddpm_jax.chains import remarks
 from ddpm_jax.data import Images
@@ -43,7 +43,7 @@ def samples_of(task: Task) -> Described:
     if settings.samples is not None:
         return read_samples(task, settings.samples)
     num = settings.num_samples or NUM_SAMPLES
-    chain = chain_of_options(task)
+    chain = chain_of_options(settings, task.trained.spacing)
     check_chain(task.trained.parts, chain)
 
     def compile(size: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -61,14 +61,6 @@ def samples_of(task: Task) -> Described:
     if found := remarks(task.trained.parts, chain):
         said["remarks"] = [line.removeprefix("remark: ") for line in found]
     return said, Source(num, task.trained.parts.shape, compile)
-
-
-def chain_of_options(task: Task) -> Chain:
-    """The chain of the options; a shorter one lies as the model's own would."""
-    given = {name: getattr(task.settings, name) for name in Chain._fields}
-    if given["spacing"] is None:
-        given["spacing"] = task.trained.spacing if given["steps"] else "uniform"
-    return Chain(**given)
 
 
 def read_samples(task: Task, path: Path) -> Described:

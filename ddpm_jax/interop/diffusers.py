@@ -10,20 +10,22 @@ The first repositories had all files at the root, and so can any folder that is 
 
 import json
 from collections.abc import Callable
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from typing import NamedTuple
 
 import numpy as np
 
+from ddpm_jax.interop.kinds import TEXT
+from ddpm_jax.interop.kinds import Fields
+from ddpm_jax.interop.kinds import shown
 from ddpm_jax.interop.names import OLD_DIFFUSERS
-from ddpm_jax.interop.names import rewrite
+from ddpm_jax.interop.names import renamed
+from ddpm_jax.interop.scheduler_config import DDPM
 from ddpm_jax.interop.scheduler_config import from_scheduler_config
 from ddpm_jax.interop.scheduler_config import spacing_of
+from ddpm_jax.interop.tensors import only_tensors
 from ddpm_jax.interop.torch_file import read_torch_file
 from ddpm_jax.interop.unet_config import DEFAULTS
-from ddpm_jax.interop.unet_config import Fields
 from ddpm_jax.interop.unet_config import from_unet_config
 from ddpm_jax.weights import read_tensors
 
@@ -47,6 +49,7 @@ class Folder(NamedTuple):
     config: dict[str, Fields]  # sections of a Config
     tensors: dict[str, np.ndarray]
     spacing: str  # of the steps of a short chain
+    scheduler: str  # the class that its authors draw with
 
 
 def is_diffusers(folder: Path) -> bool:
@@ -79,15 +82,14 @@ def read_folder(folder: Path) -> Folder:
         **from_unet_config(unet, place / UNET),
     }
     check_outputs(config, unet, place / UNET)
-    tensors = {
-        rewrite(name, OLD_DIFFUSERS): tensor
-        for name, tensor in read_weights(place).items()
-    }
+    check_classes(folder, {"unet": unet, "scheduler": scheduler})
+    tensors = renamed(read_weights(place), OLD_DIFFUSERS, place)
     if unet.get("flip_sin_to_cos", DEFAULTS["flip_sin_to_cos"]):
         turn_embedding(tensors)
     if config["train"]["label_dropout"] == 0:
         add_null_row(tensors)
-    return Folder(config, tensors, spacing_of(scheduler))
+    kind = scheduler.get("_class_name", DDPM)
+    return Folder(config, tensors, spacing_of(scheduler), kind)
 
 
 def check_parts(folder: Path) -> None:
@@ -101,6 +103,20 @@ def check_parts(folder: Path) -> None:
             raise ValueError(
                 f"{folder} has a {key}, so it is not a model of pixels alone; this "
                 "project reads folders of DDPMPipeline and DDIMPipeline"
+            )
+
+
+def check_classes(folder: Path, configs: dict[str, Fields]) -> None:
+    """Raises ValueError if the index has a part of another class than its config."""
+    if not (folder / INDEX).is_file():
+        return
+    index = read_json(folder / INDEX)
+    for part, config in configs.items():
+        kind = config.get("_class_name")
+        if kind is not None and part in index and index[part] != ["diffusers", kind]:
+            raise ValueError(
+                f"{part} is {shown(index[part])} in {folder / INDEX}, and its config "
+                f"is that of a {kind}; make the two agree"
             )
 
 
@@ -142,7 +158,7 @@ def read_weights(folder: Path) -> dict[str, np.ndarray]:
     for suffix, read in READERS.items():
         whole = folder / f"{WEIGHTS}{suffix}"
         if whole.is_file():
-            return dict(checked(read(whole), whole))
+            return only_tensors(read(whole), whole)
         index = folder / f"{WEIGHTS}{suffix}.index.json"
         if index.is_file():
             return read_shards(index, read)
@@ -158,24 +174,24 @@ def read_shards(
 ) -> dict[str, np.ndarray]:
     """The tensors of several files, each in the one that the index names."""
     places = read_json(index).get("weight_map")
-    if not isinstance(places, dict):
-        raise ValueError(f"{index} has no weight_map")
+    if not isinstance(places, dict) or not all(map(TEXT.holds, places.values())):
+        raise ValueError(f"{index} has no weight_map from tensors to names of files")
     tensors: dict[str, np.ndarray] = {}
-    for name in sorted(set(places.values())):
-        if Path(name).name != name:
-            raise ValueError(f"{index} names {name}, which is not beside it")
-        tensors |= checked(read(index.with_name(name)), index.with_name(name))
+    for file in sorted(set(places.values())):
+        if Path(file).name != file:
+            raise ValueError(f"{index} names {file}, which is not beside it")
+        found = only_tensors(read(index.with_name(file)), index.with_name(file))
+        for name in sorted(found.keys() - placed_in(file, places)):
+            raise ValueError(f"{name} is in {file}, where {index} does not have it")
+        tensors |= found
     for name in sorted(places.keys() - tensors):
         raise ValueError(f"{name} is missing in {places[name]}, where {index} has it")
     return tensors
 
 
-def checked(found: dict[Any, Any], path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """The tensors of a file that may hold nothing else."""
-    for name, tensor in found.items():
-        if not isinstance(name, str) or not isinstance(tensor, np.ndarray):
-            raise ValueError(f"{name} in {path} is no tensor")
-        yield name, tensor
+def placed_in(file: str, places: dict[str, str]) -> set[str]:
+    """The tensors that an index has in a file."""
+    return {name for name, place in places.items() if place == file}
 
 
 def add_null_row(tensors: dict[str, np.ndarray]) -> None:

@@ -12,10 +12,10 @@ from ddpm_jax.interop.diffusers import INDEX
 from ddpm_jax.interop.diffusers import SCHEDULER
 from ddpm_jax.interop.diffusers import UNET
 from ddpm_jax.interop.diffusers import WEIGHTS
+from ddpm_jax.interop.kinds import Fields
 from ddpm_jax.interop.names import diffusers_name
 from ddpm_jax.interop.scheduler_config import to_scheduler_config
 from ddpm_jax.interop.tensors import to_diffusers
-from ddpm_jax.interop.unet_config import Fields
 from ddpm_jax.interop.unet_config import to_unet_config
 from ddpm_jax.schedules import SCHEDULES
 

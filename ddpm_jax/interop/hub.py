@@ -22,6 +22,8 @@ CONFIGS = [INDEX, UNET, SCHEDULER, f"unet/{UNET}", f"scheduler/{SCHEDULER}"]
 def fetch(name: str) -> Path:
     """The path of a model, downloaded if the name is no path here but one on the hub.
 
+    A path may be that of a TensorFlow checkpoint, which is a prefix of its files.
+
     Raises:
       FileNotFoundError: if there is no such path, and none can be meant.
       ModuleNotFoundError: if huggingface_hub is needed.
@@ -32,7 +34,8 @@ def fetch(name: str) -> Path:
       Traceback (most recent call last):
       FileNotFoundError: there is no file or folder runs/no/such/run
     """
-    if Path(name).exists():
+    # A TensorFlow checkpoint is named without .index, as it is several files.
+    if Path(name).exists() or Path(f"{name}.index").is_file():
         return Path(name)
     if not ID.fullmatch(name):
         raise FileNotFoundError(f"there is no file or folder {name}")
@@ -46,11 +49,15 @@ def fetch(name: str) -> Path:
 def weights(suffix: str) -> list[str]:
     """Patterns of the files of weights: whole, or in shards with an index.
 
+    Copies in half precision, or not averaged, have a word between and are left there.
+
     Example:
-      >>> weights("bin")
-      ['diffusion_pytorch_model*.bin*', 'unet/diffusion_pytorch_model*.bin*']
+      >>> weights("bin")[:2]
+      ['diffusion_pytorch_model.bin', 'diffusion_pytorch_model.bin.index.json']
     """
-    return [f"{place}{WEIGHTS}*.{suffix}*" for place in ("", "unet/")]
+    files = [f"{WEIGHTS}.{suffix}", f"{WEIGHTS}.{suffix}.index.json"]
+    shards = f"{WEIGHTS}-[0-9]*-of-[0-9]*.{suffix}"
+    return [f"{place}{file}" for place in ("", "unet/") for file in (*files, shards)]
 
 
 def download(name: str, patterns: list[str]) -> Path:

@@ -7,6 +7,10 @@ of a tensor in the tree of parameters, such as "down_0_block_1/conv1/kernel".
 
 import re
 from collections.abc import Callable
+from collections.abc import Mapping
+from typing import TypeVar
+
+Value = TypeVar("Value")
 
 Naming = Callable[[str, int], str]
 """(our name, levels of the network) -> their name."""
@@ -63,6 +67,29 @@ def rewrite(name: str, rules: tuple[Rule, ...]) -> str:
     for pattern, replacement in rules:
         name = re.sub(pattern, replacement, name)
     return name
+
+
+def renamed(
+    tensors: Mapping[str, Value], rules: tuple[Rule, ...], source: object
+) -> dict[str, Value]:
+    """Tensors under the names that rules make of theirs.
+
+    Raises:
+      ValueError: if that gives two of them one name.
+
+    Example:
+      >>> renamed({"a.query.bias": 1}, OLD_DIFFUSERS, "here")
+      {'a.to_q.bias': 1}
+    """
+    before: dict[str, str] = {}
+    for name in tensors:
+        first = before.setdefault(rewrite(name, rules), name)
+        if first != name:
+            raise ValueError(
+                f"{source} holds {first} and {name}, which are one tensor by its old "
+                "name and its new one"
+            )
+    return {name: tensors[old] for name, old in before.items()}
 
 
 def tensorflow_name(name: str, levels: int) -> str:

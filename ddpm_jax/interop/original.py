@@ -8,6 +8,7 @@ the larger variance, those of 256 x 256 the smaller one.
 
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,28 @@ import numpy as np
 from ddpm_jax.interop.names import OLD_DIFFUSERS
 from ddpm_jax.interop.names import Naming
 from ddpm_jax.interop.names import pesser_name
-from ddpm_jax.interop.names import rewrite
+from ddpm_jax.interop.names import renamed
 from ddpm_jax.interop.names import tensorflow_name
+from ddpm_jax.interop.tensors import only_tensors
 from ddpm_jax.interop.tf_checkpoint import read_tf_checkpoint
 from ddpm_jax.interop.torch_file import read_torch_file
 
 ATTENDING = 16  # pixels
 EMA = "/ExponentialMovingAverage"
+MOST_BYTES = 8 * 2**30
+"""Of the arrays of an .npz: five times the largest published, with its optimiser."""
+
+UNREADABLE = (
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    OSError,
+    MemoryError,  # of a header that declares no end of numbers
+    OverflowError,
+    RuntimeError,  # of an encrypted member
+    NotImplementedError,  # of other compressions
+)
 OPTIMISER = re.compile(r"/Adam(_1)?$")
 
 
@@ -60,10 +76,11 @@ def read_original(path: Path, *, ema: bool = True) -> Original:
     """
     prefix = prefix_of(path)
     if prefix is None and path.suffix == ".ckpt":
-        tensors = {
-            rewrite(str(name), OLD_DIFFUSERS): tensor
-            for name, tensor in read_torch_file(path).items()
-        }
+        if not ema:
+            raise ValueError(f"{path} holds one set of weights; leave out --no-ema")
+        tensors = renamed(
+            only_tensors(read_torch_file(path), path), OLD_DIFFUSERS, path
+        )
         config = config_of(tensors, pesser_name, source=path)
         return Original(config, tensors, pesser_name, True, f"{path}, by pesser")
     found = read_tf_checkpoint(prefix) if prefix else read_npz(path)
@@ -75,17 +92,35 @@ def read_original(path: Path, *, ema: bool = True) -> Original:
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file.
+    """The arrays of an .npz file, whose members may be compressed.
 
     Raises:
-      ValueError: if it is damaged or holds pickles.
+      ValueError: if it is damaged, or holds anything but arrays of numbers, or more of
+        them than a model has.
     """
     try:
+        with zipfile.ZipFile(path) as archive:
+            check_members(archive)
         # NumPy leaves a file open that it was to open, and can't read.
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except (ValueError, zipfile.BadZipFile, EOFError, OSError) as error:
+            return only_tensors(dict(arrays), path)
+    except UNREADABLE as error:
         raise ValueError(f"{path} can't be read as an .npz file: {error}") from None
+
+
+def check_members(archive: zipfile.ZipFile) -> None:
+    """Raises ValueError unless an archive has arrays alone, of a size one may unpack.
+
+    A file of a few kilobytes can declare, and hold, gigabytes of zeros.
+    """
+    for member in archive.infolist():
+        if not member.filename.endswith(".npy"):
+            raise ValueError(f"{member.filename} in it is no .npy array")
+    total = sum(member.file_size for member in archive.infolist())
+    if total > MOST_BYTES:
+        raise ValueError(
+            f"its arrays take {total} bytes, and at most {MOST_BYTES} are read"
+        )
 
 
 def averages(
@@ -97,12 +132,20 @@ def averages(
       >>> averages({"model/a": 1, "model/a/ExponentialMovingAverage": 2,
       ...           "model/a/Adam": 3, "global_step": 4}, "x", True)
       ({'model/a': 2}, True)
+
+    Raises:
+      ValueError: if there are none, or one has no average where others have.
     """
     names = [name for name in found if name.startswith("model/")]
     averaged = [name for name in names if name.endswith(EMA)]
-    if ema and averaged:
-        return {name.removesuffix(EMA): found[name] for name in averaged}, True
     rest = [n for n in names if not n.endswith(EMA) and not OPTIMISER.search(n)]
+    if ema and averaged:
+        for name in sorted(set(rest) - {name.removesuffix(EMA) for name in averaged}):
+            raise ValueError(
+                f"{name} in {path} has no average, which others there have; --no-ema "
+                "takes all without"
+            )
+        return {name.removesuffix(EMA): found[name] for name in averaged}, True
     if not rest:
         raise ValueError(
             f"{path} has no variables that begin with model/, as those of the original "
@@ -122,7 +165,12 @@ def config_of(
 
     def features(name: str) -> int | None:
         tensor = tensors.get(naming(name, 0))
-        return None if tensor is None else int(tensor.shape[0])
+        if tensor is not None and (tensor.ndim != 1 or tensor.size == 0):
+            raise ValueError(
+                f"{naming(name, 0)} is {tensor.shape} in {source}; a bias is a row of "
+                "numbers"
+            )
+        return None if tensor is None else tensor.size
 
     ch, outputs = features("conv_in/bias"), features("conv_out/bias")
     widths = [features(f"down_{i}_block_0/conv1/bias") for i in range(9)]

@@ -44,6 +44,8 @@ class Machine:
         """Puts keys and values, in turn, into the dict on top of the stack."""
         if type(self.stack[-1]) is not dict:
             raise ValueError("its pickle sets items of something other than a dict")
+        if not all(isinstance(key, str | int | float | None) for key in values[::2]):
+            raise ValueError("its pickle has a dict whose keys are containers")
         self.stack[-1].update(zip(values[::2], values[1::2], strict=True))
 
     def extend(self, values: list[Any]) -> None:

@@ -8,9 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from ddpm_jax.interop.unet_config import Fields
-from ddpm_jax.interop.unet_config import refusal
-from ddpm_jax.interop.unet_config import with_defaults
+from ddpm_jax.interop.kinds import ANY
+from ddpm_jax.interop.kinds import FLAG
+from ddpm_jax.interop.kinds import NUMBER
+from ddpm_jax.interop.kinds import TEXT
+from ddpm_jax.interop.kinds import Fields
+from ddpm_jax.interop.kinds import Kind
+from ddpm_jax.interop.kinds import optional
+from ddpm_jax.interop.kinds import refusal
+from ddpm_jax.interop.kinds import several
+from ddpm_jax.interop.kinds import whole
+from ddpm_jax.interop.kinds import with_defaults
 from ddpm_jax.schedules import SCHEDULES
 
 DEFAULTS: Fields = {
@@ -32,14 +40,36 @@ DEFAULTS: Fields = {
 }
 """What an absent key means: the arguments of DDPMScheduler in diffusers 0.42."""
 
+DDPM = "DDPMScheduler"
 SCHEDULERS = {
-    "DDPMScheduler": DEFAULTS,
+    DDPM: DEFAULTS,
     "DDIMScheduler": {
         **{key: DEFAULTS[key] for key in DEFAULTS if key != "variance_type"},
         "set_alpha_to_one": True,
     },
 }
 """The schedulers that can be read, and their keys."""
+
+MOST_TIMESTEPS = 100_000
+KINDS: dict[str, Kind] = {
+    "num_train_timesteps": whole(1, MOST_TIMESTEPS),
+    "beta_start": NUMBER,
+    "beta_end": NUMBER,
+    "beta_schedule": TEXT,
+    "trained_betas": optional(several(NUMBER, MOST_TIMESTEPS)),
+    "variance_type": TEXT,
+    "clip_sample": FLAG,
+    "prediction_type": TEXT,
+    "thresholding": FLAG,
+    "dynamic_thresholding_ratio": NUMBER,
+    "clip_sample_range": NUMBER,
+    "sample_max_value": NUMBER,
+    "timestep_spacing": TEXT,
+    "steps_offset": ANY,
+    "rescale_betas_zero_snr": FLAG,
+    "set_alpha_to_one": ANY,
+}
+"""What each key may hold; the two that may be anything have one legal value."""
 
 BETAS = {
     "linear": "linear",
@@ -68,10 +98,10 @@ def from_scheduler_config(given: Fields, source: object) -> dict[str, Fields]:
     Raises:
       ValueError: one sentence that names the key that can't be honoured.
     """
-    kind = given.get("_class_name", "DDPMScheduler")
-    if kind not in SCHEDULERS:
+    kind = given.get("_class_name", DDPM)
+    if not isinstance(kind, str) or kind not in SCHEDULERS:
         raise refusal("_class_name", kind, source, " or ".join(SCHEDULERS))
-    config = with_defaults(given, SCHEDULERS[kind], source)
+    config = with_defaults(given, SCHEDULERS[kind], KINDS, source)
     variance = choice(config, "variance_type", VARIANCES, source, "fixed_small")
     choice(config, "timestep_spacing", SPACINGS, source)
     for key, allowed in (("steps_offset", 0), ("set_alpha_to_one", True)):
@@ -116,12 +146,12 @@ def clips(config: Fields, source: object) -> bool:
                 "thresholding",
                 True,
                 source,
-                "false, or sample_max_value 1; sample.py --threshold is the same",
+                "false, or sample_max_value 1",
             )
         return True
     if config["clip_sample"] and config["clip_sample_range"] != 1:
         raise refusal("clip_sample_range", config["clip_sample_range"], source, "1.0")
-    return bool(config["clip_sample"])
+    return config["clip_sample"] is True
 
 
 def process_of(config: Fields, source: object) -> Fields:

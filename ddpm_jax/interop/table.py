@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 MAGIC = 0xDB4775248B80FB57
 FOOTER = 48
+LONGEST_KEY = 4096
+"""Bytes of a name: as each may repeat the one before, a small file could hold many."""
 
 
 def read_table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -21,9 +23,13 @@ def read_table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         _, place = varint(data, place)
     start, place = varint(data, place)
     size, _ = varint(data, place)
+    read = 0  # the blocks before end here; else one could be read again and again
     for _, handle in read_block(data, start, size):
         start, place = varint(handle, 0)
         size, _ = varint(handle, place)
+        if start < read:
+            raise ValueError("its blocks do not follow one another")
+        read = start + size
         yield from read_block(data, start, size)
 
 
@@ -40,6 +46,8 @@ def read_block(data: bytes, start: int, size: int) -> Iterator[tuple[bytes, byte
         shared, place = varint(data, place)
         own, place = varint(data, place)
         length, place = varint(data, place)
+        if shared + own > LONGEST_KEY:
+            raise ValueError(f"a name in it is longer than {LONGEST_KEY} bytes")
         key = key[:shared] + data[place : place + own]
         place += own + length
         yield key, data[place - length : place]

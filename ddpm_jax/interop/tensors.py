@@ -9,15 +9,34 @@ some layers.
 from collections.abc import Mapping
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from ddpm_jax.interop.names import Naming
+from ddpm_jax.trees import tree_of
 
 TABLES = "/embedding"
 """The end of the name of a table of vectors, whose axes are the same everywhere."""
 
 Shapes = Mapping[str, tuple[int, ...]]
 """The shape of every tensor that the network has, by its name here."""
+
+
+def only_tensors(found: Mapping[Any, Any], source: object) -> dict[str, np.ndarray]:
+    """What a file holds that may hold nothing but named tensors.
+
+    Raises:
+      ValueError: if there is anything else.
+
+    Example:
+      >>> only_tensors({"conv_in.bias": 5}, "model.ckpt")
+      Traceback (most recent call last):
+      ValueError: 'conv_in.bias' in model.ckpt is no tensor
+    """
+    for name, tensor in found.items():
+        if not isinstance(name, str) or not isinstance(tensor, np.ndarray):
+            raise ValueError(f"{name!r:.80} in {source} is no tensor")
+    return dict(found)
 
 
 def to_params(
@@ -56,23 +75,24 @@ def to_params(
             f"{extra[0]} in {source}{others(extra)} has no place in the network that "
             "its config describes"
         )
-    tree: dict[str, Any] = {}
+    params = {}
     for their_name, name in theirs.items():
         array = tensors[their_name]
         found = from_torch(array, name, shapes[name]) if torch else array
-        if found.shape != shapes[name] or found.dtype.kind not in "fV":
+        if found.shape != shapes[name] or not is_real(found.dtype):
             raise ValueError(
                 f"{their_name} is {array.dtype} {array.shape} in {source}, and the "
                 "network that its config describes has it as "
                 f"{shape_in_torch(name, shapes[name]) if torch else shapes[name]}"
             )
-        *parents, leaf = name.split("/")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
         # Not a view: the whole file would stay in memory behind it.
-        node[leaf] = np.array(found, np.float32, order="C")
-    return {"params": tree}
+        params[name] = np.array(found, np.float32, order="C")
+    return {"params": tree_of(params)}
+
+
+def is_real(dtype: np.dtype[Any]) -> bool:
+    """Whether numbers of a type are real: NumPy counts bfloat16 to the unknown ones."""
+    return dtype.kind == "f" or dtype == ml_dtypes.bfloat16
 
 
 def others(names: list[str]) -> str:

@@ -5,6 +5,7 @@ its numbers lie in MODEL.data-00000-of-00001. The values of the table are protoc
 buffers, of which a few fields are needed.
 """
 
+import math
 import struct
 from pathlib import Path
 from typing import Any
@@ -59,18 +60,21 @@ def read_tf_checkpoint(prefix: str | Path) -> dict[str, np.ndarray]:
         raise ValueError(f"{index} is no index of a checkpoint: {reason}") from None
     if header.get(2, 0) != 0:
         raise ValueError(f"{index} says that its numbers are big-endian, which is rare")
-    files, data = [], []
+    files: list[Path] = []
+    data: list[np.ndarray] = []
     for i in range(shards):
         path = Path(f"{prefix}.data-{i:05d}-of-{shards:05d}")
         if not path.is_file():
             raise FileNotFoundError(f"there is no file {path}, which {index} needs")
         files.append(path)
-        data.append(path.read_bytes())
+        # Not read: the half of it that is the optimiser's is never looked at.
+        empty = path.stat().st_size == 0
+        data.append(np.empty(0, np.uint8) if empty else np.memmap(path, mode="r"))
     return {name: variable(name, entry, data, files) for name, entry in entries.items()}
 
 
 def variable(
-    name: str, entry: Entry, data: list[bytes], files: list[Path]
+    name: str, entry: Entry, data: list[np.ndarray], files: list[Path]
 ) -> np.ndarray:
     """The numbers of a variable, as a view of the bytes of its file."""
     if entry.dtype not in DTYPES or not 0 <= entry.shard < len(data):
@@ -78,8 +82,8 @@ def variable(
             f"{name} has type {entry.dtype} and file {entry.shard} in {files[0]}; this "
             "project reads arrays of numbers"
         )
-    dtype, count = DTYPES[entry.dtype], int(np.prod(entry.shape))
-    if count * dtype.itemsize != entry.size:
+    dtype, count = DTYPES[entry.dtype], math.prod(entry.shape)
+    if count * dtype.itemsize != entry.size or max(entry.shape, default=0) >= 2**31:
         raise ValueError(
             f"{name} in {files[entry.shard]} has shape {entry.shape} in {entry.size} "
             "bytes, which do not go together"
@@ -88,8 +92,8 @@ def variable(
         raise ValueError(
             f"{files[entry.shard]} is cut short: {name} lies behind its end"
         )
-    row = np.frombuffer(data[entry.shard], dtype, count, entry.offset)
-    return row.reshape(entry.shape)
+    row = data[entry.shard][entry.offset : entry.offset + entry.size]
+    return np.frombuffer(row, dtype).reshape(entry.shape)
 
 
 Fields = dict[int, Any]

@@ -7,7 +7,9 @@ came as five pickles in a row and the storages after them.
 
 import dataclasses
 import io
+import math
 import os
+import reprlib
 import sys
 import zipfile
 from pathlib import Path
@@ -179,11 +181,18 @@ def _read_tree(stream: IO[bytes]) -> tuple[Any, dict[str, Storage]]:
 def _storage(reference: object) -> Storage:
     """What a persistent id refers to; the sixth part is of views in legacy files."""
     match reference:
-        case ("storage", np.dtype() as dtype, str() as key, str(), int() as size):
-            return Storage(key, dtype, size)
-        case ("storage", np.dtype() as dtype, str() as key, str(), int() as size, None):
-            return Storage(key, dtype, size)
-    raise ValueError(f"it refers to {reference!r}, which is no storage of numbers")
+        case (
+            "storage",
+            np.dtype() as dtype,
+            str() as key,
+            str(),
+            int() as size,
+            *rest,
+        ):
+            if size >= 0 and rest in ([], [None]):
+                return Storage(key, dtype, size)
+    # What it holds may be shared so often that it could never be written out.
+    raise ValueError(f"it refers to {reprlib.repr(reference)}, which is no storage")
 
 
 def _tensor(
@@ -198,8 +207,13 @@ def _tensor(
     raise ValueError("a tensor in it has no legal storage, offset, shape and strides")
 
 
+def _ordered_dict() -> dict[Any, Any]:
+    """collections.OrderedDict; its items are set after it is made."""
+    return {}
+
+
 ALLOWED: dict[str, Any] = {
-    "collections.OrderedDict": dict,
+    "collections.OrderedDict": _ordered_dict,
     "torch.Size": tuple,
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
@@ -212,17 +226,29 @@ ALLOWED: dict[str, Any] = {
 
 
 def _fill(tree: Any, rows: dict[str, np.ndarray]) -> Any:  # noqa: ANN401
-    """Puts arrays in the place of tensors."""
-    match tree:
-        case Tensor():
-            return _view(tree, rows)
-        case dict():
-            return {key: _fill(value, rows) for key, value in tree.items()}
-        case list() | tuple():
-            return type(tree)(_fill(value, rows) for value in tree)
-        case Storage():
-            return rows[tree.key]
-    return tree
+    """Puts arrays in the place of tensors, once in each container that is shared.
+
+    A list of ten lists of ten, and so on, takes a file of a few bytes if they are the
+    same lists, and would take all memory if each were made anew.
+    """
+    done: dict[int, Any] = {}  # by the container's id; tree keeps them all alive
+
+    def fill(value: Any) -> Any:  # noqa: ANN401
+        match value:
+            case Tensor():
+                return _view(value, rows)
+            case Storage():
+                return rows[value.key]
+            case dict() | list() | tuple() if id(value) not in done:
+                done[id(value)] = made(value)
+        return done.get(id(value), value)
+
+    def made(value: Any) -> Any:  # noqa: ANN401
+        if isinstance(value, dict):
+            return {key: fill(entry) for key, entry in value.items()}
+        return type(value)(fill(entry) for entry in value)
+
+    return fill(tree)
 
 
 def _view(tensor: Tensor, rows: dict[str, np.ndarray]) -> np.ndarray:
@@ -240,6 +266,12 @@ def _view(tensor: Tensor, rows: dict[str, np.ndarray]) -> np.ndarray:
     if last >= row.size:
         raise ValueError(
             f"a tensor of shape {tensor.shape} in it ends at number {last} of storage "
+            f"{tensor.storage.key}, which has {row.size}"
+        )
+    # Else strides of 0 could make numbers without end of one.
+    if math.prod(tensor.shape) > row.size:
+        raise ValueError(
+            f"a tensor of shape {tensor.shape} in it has more numbers than storage "
             f"{tensor.storage.key}, which has {row.size}"
         )
     return np.lib.stride_tricks.as_strided(

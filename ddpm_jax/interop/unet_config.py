@@ -6,8 +6,17 @@ by name; one that is absent has diffusers' default, which is often not the paper
 
 from typing import Any
 
-Fields = dict[str, Any]
-"""Plain data, as JSON has it."""
+from ddpm_jax.interop.kinds import ANY
+from ddpm_jax.interop.kinds import FLAG
+from ddpm_jax.interop.kinds import TEXT
+from ddpm_jax.interop.kinds import Fields
+from ddpm_jax.interop.kinds import Kind
+from ddpm_jax.interop.kinds import number
+from ddpm_jax.interop.kinds import optional
+from ddpm_jax.interop.kinds import refusal
+from ddpm_jax.interop.kinds import several
+from ddpm_jax.interop.kinds import whole
+from ddpm_jax.interop.kinds import with_defaults
 
 DEFAULTS: Fields = {
     "sample_size": None,
@@ -60,28 +69,41 @@ FIXED: dict[str, tuple[Any, ...]] = {
 }
 """The values of the keys that the paper's network leaves no choice in."""
 
-KINDS = {
+BLOCKS = {
     "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
     "up_block_types": ("UpBlock2D", "AttnUpBlock2D"),
 }
 """Without self-attention, and with it."""
 
-
-def refusal(key: str, value: object, source: object, allowed: str) -> ValueError:
-    """The sentence on a key that can't be honoured."""
-    return ValueError(f"{key} is {value!r} in {source}; this project needs {allowed}")
-
-
-def with_defaults(given: Fields, defaults: Fields, source: object) -> Fields:
-    """The keys of a config file, and defaults for those that it lacks.
-
-    Raises:
-      ValueError: if there is a key that defaults does not know.
-    """
-    keys = {key: value for key, value in given.items() if not key.startswith("_")}
-    for key in sorted(keys.keys() - defaults):
-        raise refusal(key, keys[key], source, f"one of {', '.join(defaults)}")
-    return {**defaults, **keys}
+CHANNELS = PIXELS = whole(1, 65_536)
+LEVELS = 12  # as many as halve 4096 pixels to one
+KINDS: dict[str, Kind] = {
+    # These are compared with the few values that they may have.
+    **dict.fromkeys(FIXED, ANY),
+    **dict.fromkeys(("time_embedding_dim", "attn_norm_num_groups"), ANY),
+    "sample_size": Kind(
+        "one number of pixels, or two",
+        lambda value: PIXELS.holds(value) or several(PIXELS, 2, least=2).holds(value),
+    ),
+    "in_channels": Kind(
+        "1, 3 or 4", lambda value: type(value) is int and value in (1, 3, 4)
+    ),
+    "out_channels": CHANNELS,
+    "freq_shift": whole(0, 1),
+    "flip_sin_to_cos": FLAG,
+    "down_block_types": several(TEXT, LEVELS),
+    "up_block_types": several(TEXT, LEVELS),
+    "block_out_channels": several(CHANNELS, LEVELS),
+    "layers_per_block": whole(1, 32),
+    "downsample_padding": whole(0, 1),
+    "dropout": number("a share of 0 to below 1", lambda value: 0 <= value < 1),
+    "attention_head_dim": optional(CHANNELS),
+    "norm_num_groups": CHANNELS,
+    "norm_eps": number("a number above 0", lambda value: value > 0),
+    "num_class_embeds": optional(whole(1, 1_000_000)),
+    "num_train_timesteps": optional(whole(1, 1_000_000)),
+}
+"""What each key may hold."""
 
 
 def from_unet_config(given: Fields, source: object) -> dict[str, Fields]:
@@ -91,18 +113,21 @@ def from_unet_config(given: Fields, source: object) -> dict[str, Fields]:
       ValueError: one sentence that names the key, where the paper's network has no such
         option.
     """
-    config = with_defaults(given, DEFAULTS, source)
-    for key, allowed in FIXED.items():
-        if config[key] not in allowed:
-            raise refusal(key, config[key], source, " or ".join(map(repr, allowed)))
-    widths = list_of(int, config, "block_out_channels", source)
-    ch = widths[0]
+    config = with_defaults(given, DEFAULTS, KINDS, source)
+    for key, legal in FIXED.items():
+        if config[key] not in legal:
+            raise refusal(key, config[key], source, " or ".join(map(repr, legal)))
+    widths = config["block_out_channels"]
+    ch, groups = widths[0], config["norm_num_groups"]
     for key, default in (("time_embedding_dim", 4 * ch), ("attn_norm_num_groups", 0)):
-        same = default or config["norm_num_groups"]
+        same = default or groups
         if config[key] not in (None, same):
             raise refusal(key, config[key], source, f"null or {same}")
     if any(width % ch for width in widths):
         raise refusal("block_out_channels", widths, source, f"multiples of {ch}")
+    if any(width % groups for width in widths):
+        allowed = f"a divisor of each of block_out_channels, {widths}"
+        raise refusal("norm_num_groups", groups, source, allowed)
     size = size_of(config["sample_size"], source)
     classes, label_dropout = labels_of(config["num_class_embeds"], given, source)
     return {
@@ -113,9 +138,10 @@ def from_unet_config(given: Fields, source: object) -> dict[str, Fields]:
             "attention_resolutions": attending(config, size[0], source),
             "attention_head_dim": config["attention_head_dim"],
             "dropout": config["dropout"],
-            "num_groups": config["norm_num_groups"],
+            "num_groups": groups,
             "norm_epsilon": config["norm_eps"],
-            "downsample_padding": padding_of(config["downsample_padding"], source),
+            # 0 is one pixel after the image, as TensorFlow pads.
+            "downsample_padding": [config["downsample_padding"], 1],
             "freq_shift": config["freq_shift"],
             "num_classes": classes,
         },
@@ -138,39 +164,24 @@ def labels_of(
     return rows, 0.0
 
 
-def padding_of(padding: object, source: object) -> list[int]:
-    """Pixels before and after: diffusers' 0 is one after, as TensorFlow pads."""
-    if padding not in (0, 1):
-        raise refusal("downsample_padding", padding, source, "0 or 1")
-    return [0, 1] if padding == 0 else [1, 1]
+def size_of(sample_size: Any, source: object) -> list[int]:  # noqa: ANN401
+    """Height and width in pixels, which diffusers need not know, and this project must.
 
-
-def list_of(kind: type, config: Fields, key: str, source: object) -> list[Any]:
-    """A key that must be a list of something, and not empty."""
-    value = config[key]
-    if not isinstance(value, list) or not value:
-        raise refusal(key, value, source, "a list")
-    if not all(type(entry) is kind and entry for entry in value):
-        raise refusal(key, value, source, f"a list of {kind.__name__}")
-    return value
-
-
-def size_of(sample_size: object, source: object) -> list[int]:
-    """Height and width in pixels."""
-    match sample_size:
-        case int():
-            return [sample_size, sample_size]
-        case [int() as height, int() as width]:
-            return [height, width]
-    raise refusal("sample_size", sample_size, source, "one number of pixels, or two")
+    Example:
+      >>> size_of(32, "here"), size_of([4, 6], "here")
+      ([32, 32], [4, 6])
+    """
+    if sample_size is None:
+        raise refusal("sample_size", None, source, KINDS["sample_size"].said)
+    return [sample_size] * 2 if isinstance(sample_size, int) else sample_size
 
 
 def attending(config: Fields, height: int, source: object) -> list[int]:
     """The heights of the levels whose blocks attend."""
     levels = len(config["block_out_channels"])
     found = {}
-    for key, kinds in KINDS.items():
-        types = list_of(str, config, key, source)
+    for key, kinds in BLOCKS.items():
+        types = config[key]
         if len(types) != levels:
             raise refusal(key, types, source, f"{levels} of them, one for each level")
         for kind in types:
@@ -191,7 +202,9 @@ def to_unet_config(config: dict[str, Fields], out_channels: int) -> Fields:
     model, (height, width) = config["model"], config["data"]["image_size"]
     levels = range(len(model["ch_mult"]))
     attends = [height // 2**i in model["attention_resolutions"] for i in levels]
-    down, up = ([kinds[attention] for attention in attends] for kinds in KINDS.values())
+    down, up = (
+        [kinds[attention] for attention in attends] for kinds in BLOCKS.values()
+    )
     return {
         **DEFAULTS,
         **{key: allowed[0] for key, allowed in FIXED.items()},

@@ -82,7 +82,8 @@ def classifier(weights: Path | None = None, *, name: str) -> Extractor:
     from ddpm_jax.metrics.classifier import classifier_features
 
     path = weights or WEIGHTS / f"{name}{SUFFIX}"
-    params, _, config = load_weights(path)
+    stored = load_weights(path)
+    params, config = stored.params, stored.config
     if not {"channels", "shape"} <= set(config):
         raise ValueError(f"{path} holds no classifier of tools/train_classifier.py")
     sha256 = checksum(path)

@@ -10,7 +10,6 @@ import http.client
 import shutil
 import urllib.request
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import IO
 from typing import Any
@@ -23,6 +22,7 @@ from ddpm_jax.files import replacing
 from ddpm_jax.interop.torch_file import read_torch_file
 from ddpm_jax.metrics.inception import SIZE
 from ddpm_jax.metrics.inception import Inception
+from ddpm_jax.transfer import misfit
 
 NAME = "pt_inception-2015-12-05-6726825d.pth"
 URL = f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{NAME}"
@@ -103,18 +103,12 @@ def check_shapes(variables: dict[str, Any], name: str) -> None:
     """Raises ValueError, naming a tensor, unless these are the network's variables."""
     image = jax.ShapeDtypeStruct((1, SIZE, SIZE, 3), np.float32)
     wanted = jax.eval_shape(Inception().init, jax.random.key(0), image)
-    named = partial(jax.tree_util.keystr, simple=True, separator="/")
-    shapes = [
-        {named(path): leaf.shape for path, leaf in jax.tree.leaves_with_path(tree)}
-        for tree in (variables, wanted)
-    ]
-    for tensor in sorted(shapes[0].keys() | shapes[1].keys()):
-        got, want = (side.get(tensor, "absent") for side in shapes)
-        if got != want:
-            raise ValueError(
-                f"{name} holds no Inception-v3 of FID: {tensor} is {got} and should "
-                f"be {want}; {advice()}"
-            )
+    if found := misfit(variables, wanted):
+        tensor, got, want = found
+        raise ValueError(
+            f"{name} holds no Inception-v3 of FID: {tensor} is {got} and should be "
+            f"{want}; {advice()}"
+        )
 
 
 def convert(tensors: Mapping[str, np.ndarray], name: str = "it") -> dict[str, Any]:
