@@ -1,19 +1,18 @@
 """The mode of edit.py that takes noise off pictures."""
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ddpm_jax.build import Parts
+from ddpm_jax.chains import model_on
 from ddpm_jax.chains import variance_remarks
 from ddpm_jax.edit_modes import Edit
 from ddpm_jax.edit_modes import Mode
 from ddpm_jax.edit_modes import Task
 from ddpm_jax.edit_modes import as_it_is
-from ddpm_jax.edit_modes import editing_model
 from ddpm_jax.editing.denoise import denoise
 from ddpm_jax.editing.denoise import denoise_sample
 from ddpm_jax.editing.denoise import denoising_grid
@@ -49,7 +48,7 @@ class Denoise(Mode):
         """The posterior mean, at the noise given or estimated."""
         if self.noise is not None:
             check_level(parts, self.noise)
-        model = {"schedule": parts.schedule, **model_of(parts)}
+        model = {"schedule": parts.schedule, **parts.sampler}
         given = None if self.noise is None else self.noise / HALF
 
         def edit(
@@ -62,7 +61,7 @@ class Denoise(Mode):
 
     def drawing(self, parts: Parts) -> Edit:
         """A draw of the posterior, at the noise given."""
-        model = editing_model(parts, self.grid(parts))
+        model = model_on(self.grid(parts), parts)
         return lambda params, keys, images, painted: denoise_sample(
             params, keys, images, **model
         )
@@ -88,12 +87,6 @@ class Denoise(Mode):
         """One line for each of uint8 images [N, H, W, C]: the noise found in it."""
         found = np.asarray(estimate_noise(to_model_range(jnp.asarray(images)))) * HALF
         return [f"noise of deviation {noise:.1f}, estimated" for noise in found]
-
-
-def model_of(parts: Parts) -> dict[str, Any]:
-    """A model's arguments for `denoise`, which has no grid."""
-    names = ("eps_fn", "x0_fn", "variance", "clip_x0")
-    return {name: parts.sampler[name] for name in names if name in parts.sampler}
 
 
 def check_level(parts: Parts, noise: float) -> None:

@@ -12,15 +12,14 @@ from ddpm_jax import keys as per_image
 from ddpm_jax import parallel
 from ddpm_jax.boards import save_board
 from ddpm_jax.build import Parts
+from ddpm_jax.chains import model_on
 from ddpm_jax.chains import variance_remarks
 from ddpm_jax.denoise_mode import HALF
 from ddpm_jax.denoise_mode import check_level
-from ddpm_jax.denoise_mode import model_of
 from ddpm_jax.denoising_table import Answer
 from ddpm_jax.denoising_table import as_csv
 from ddpm_jax.denoising_table import as_markdown
 from ddpm_jax.denoising_table import caption
-from ddpm_jax.edit_modes import editing_model
 from ddpm_jax.editing.denoise import denoise
 from ddpm_jax.editing.denoise import denoise_sample
 from ddpm_jax.editing.denoise import denoising_grid
@@ -160,8 +159,8 @@ def answer_rows(
     eps = per_image.normal(per_image.fold_in(keys, grid.num_timesteps), parts.shape)
     noisy = to_model_range(rows["image"]) + noise * eps
     found = estimate_noise(noisy)
-    clean = partial(denoise, params, noisy, schedule=parts.schedule, **model_of(parts))
-    drawn = denoise_sample(params, keys, noisy, **editing_model(parts, grid))
+    clean = partial(denoise, params, noisy, schedule=parts.schedule, **parts.sampler)
+    drawn = denoise_sample(params, keys, noisy, **model_on(grid, parts))
     return {
         "noisy": noisy,
         "found": found,

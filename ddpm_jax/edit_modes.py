@@ -7,7 +7,6 @@ shown as the picture before, and the function that edits a batch.
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from typing import NamedTuple
 
 import jax
@@ -76,7 +75,7 @@ class Inpaint(Mode):
     def task(self, parts: Parts) -> Task:
         """Binds RePaint to a model."""
         grid, travel = self.grid(parts), (self.resamples, self.jump)
-        model = editing_model(parts, grid)
+        model = model_on(grid, parts)
         time_travel(grid.num_steps, *travel)  # for its errors
         given = {"resamples": self.resamples, "jump": self.jump, **model}
         height, width, channels = parts.shape
@@ -114,7 +113,7 @@ class Img2img(Mode):
         """Binds SDEdit to a model."""
         check_share("strength", self.strength)
         grid = self.grid(parts)
-        model, run = editing_model(parts, grid), round(self.strength * grid.num_steps)
+        model, run = model_on(grid, parts), round(self.strength * grid.num_steps)
         height, width, channels = parts.shape
 
         def edit(
@@ -203,7 +202,7 @@ def restoring(options: Restore, parts: Parts, measurement: Measurement) -> Edit:
     """DDRM of one kind of measurement, as a Task takes it."""
     if not 0 <= options.noise < float("inf"):
         raise ValueError(f"--noise is {options.noise}; give 0 or more")
-    model = editing_model(parts, grid_of_steps(parts, options.steps, 100))
+    model = model_on(grid_of_steps(parts, options.steps, 100), parts)
     given = {"measurement": measurement, "noise": options.noise / 127.5, **model}
     return lambda params, keys, images, painted: ddrm(params, keys, images, **given)
 
@@ -215,16 +214,6 @@ def grid_of_steps(parts: Parts, steps: int | None, usual: int) -> TimeGrid:
     if not 1 <= steps <= total:
         raise ValueError(f"--steps is {steps}; give 1..{total}, the steps of the model")
     return make_time_grid(parts.schedule, steps)
-
-
-def editing_model(parts: Parts, grid: TimeGrid) -> dict[str, Any]:
-    """A model's arguments for a function that edits, on a grid.
-
-    Such functions show a network no guess, as half of its training did.
-    """
-    model = model_on(grid, parts)
-    model.pop("self_condition", None)
-    return model
 
 
 def check_share(name: str, value: float) -> None:

@@ -15,8 +15,8 @@ from ddpm_jax import keys as per_image
 from ddpm_jax import parallel
 from ddpm_jax.boards import save_board
 from ddpm_jax.build import Parts
+from ddpm_jax.chains import model_on
 from ddpm_jax.chains import variance_remarks
-from ddpm_jax.edit_modes import editing_model
 from ddpm_jax.editing.interpolate import interpolate
 from ddpm_jax.editing.shared_latents import share_latent
 from ddpm_jax.images import save_png
@@ -84,7 +84,7 @@ def draw_shared(
         (*index.shape, *parts.shape),
         copies=copies,
         num_steps=num_steps,
-        **editing_model(parts, grid),
+        **model_on(grid, parts),
     )
     return to_uint8(jnp.concatenate([family.x_t[:, None], family.x_0], axis=1))
 
@@ -151,7 +151,7 @@ def draw_between(
         to_model_range(pairs["second"]),
         lambdas=lambdas,
         num_steps=num_steps,
-        **editing_model(parts, grid),
+        **model_on(grid, parts),
     )
     return to_uint8(x_0)
 

@@ -19,6 +19,7 @@ from ddpm_jax import command
 from ddpm_jax import parallel
 from ddpm_jax.build import build
 from ddpm_jax.build import init_params
+from ddpm_jax.chains import model_on
 from ddpm_jax.config import Objective
 from ddpm_jax.denoise_mode import Denoise
 from ddpm_jax.edit_files import write_edits
@@ -26,7 +27,6 @@ from ddpm_jax.edit_modes import Colourise
 from ddpm_jax.edit_modes import Img2img
 from ddpm_jax.edit_modes import Inpaint
 from ddpm_jax.edit_modes import Upscale
-from ddpm_jax.edit_modes import editing_model
 from ddpm_jax.sampling import Trained
 from ddpm_jax.weights import save_weights
 
@@ -245,8 +245,8 @@ def test_a_learned_variance_stays_on_all_steps_and_is_left_out_aloud_on_fewer() 
     }
     for mode in modes.values():
         whole, fewer = mode(None), mode(4)
-        assert editing_model(parts, whole.grid(parts))["variance"] == "learned"
-        assert editing_model(parts, fewer.grid(parts))["variance"] == "fixed_small"
+        assert model_on(whole.grid(parts), parts)["variance"] == "learned"
+        assert model_on(fewer.grid(parts), parts)["variance"] == "fixed_small"
         (said,) = fewer.remarks(parts)
         assert "longer ones of this chain have the posterior's (fixed_small)" in said
         assert whole.remarks(parts) == []

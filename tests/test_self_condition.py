@@ -17,6 +17,14 @@ from ddpm_jax.chains import Chain
 from ddpm_jax.chains import sample_images
 from ddpm_jax.config import Config
 from ddpm_jax.config import Objective
+from ddpm_jax.editing.ddrm import ddrm
+from ddpm_jax.editing.denoise import denoise
+from ddpm_jax.editing.denoise import denoise_sample
+from ddpm_jax.editing.inpaint import inpaint
+from ddpm_jax.editing.interpolate import interpolate
+from ddpm_jax.editing.matrices import linear
+from ddpm_jax.editing.sdedit import sdedit
+from ddpm_jax.editing.shared_latents import share_latent
 from ddpm_jax.prediction import self_conditioned
 from ddpm_jax.samplers import SAMPLERS
 from ddpm_jax.samplers.ddpm import ddpm_sample
@@ -78,6 +86,50 @@ def test_every_sampler_shows_each_call_the_x0_of_the_call_before(name: str) -> N
         self_condition=True,
     )
     np.testing.assert_allclose(x_0, after(calls), atol=1e-5)
+
+
+EDITS = {
+    "sdedit": (4, lambda keys, x, **m: sdedit({}, keys, x, num_steps=4, **m)),
+    "inpaint": (
+        7,
+        lambda keys, x, **m: inpaint(
+            {}, keys, x, jnp.zeros(x.shape, bool), resamples=2, jump=3, **m
+        ),
+    ),
+    "ddrm": (
+        4,
+        lambda keys, x, **m: ddrm(
+            {}, keys, x, measurement=linear((2, 2, 1), np.zeros((1, 4))), **m
+        ),
+    ),
+    "interpolate": (
+        4,
+        lambda keys, x, **m: interpolate(
+            {}, keys, x, x, lambdas=(0.5,), num_steps=4, **m
+        ),
+    ),
+    "share_latent": (
+        3,
+        lambda keys, x, **m: (
+            share_latent({}, keys, x.shape, copies=2, num_steps=3, **m).x_0
+        ),
+    ),
+    "denoise_sample": (4, lambda keys, x, **m: denoise_sample({}, keys, x, **m)),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_what_edits_shows_each_call_the_x0_of_the_call_before(name: str) -> None:
+    calls, edit = EDITS[name]
+    grid = make_time_grid(SCHEDULE, 4)
+    x = jnp.zeros((5, 1)) if name == "ddrm" else X
+    x_0 = edit(image_keys(), x, grid=grid, x0_fn=halfway, self_condition=True)
+    np.testing.assert_allclose(x_0, after(calls), atol=1e-5)
+
+
+def test_one_call_that_denoises_shows_no_guess() -> None:
+    model = {"x0_fn": halfway, "schedule": SCHEDULE, "self_condition": True}
+    np.testing.assert_allclose(denoise({}, X, noise=0.5, **model), after(1))
 
 
 def network(params: jax.Array, seen: jax.Array, t: jax.Array) -> jax.Array:

@@ -49,6 +49,7 @@ def ddrm(
     variance: Variance = "fixed_large",
     clip_x0: bool = True,
     threshold: float | None = None,
+    self_condition: bool = False,
     eta: float = 0.85,
     eta_b: float = 1.0,
 ) -> jax.Array:
@@ -68,6 +69,7 @@ def ddrm(
       variance: not used.
       clip_x0: clip the predicted x_0 to [-1, 1] at each step.
       threshold: percentile of dynamic thresholding, in its place.
+      self_condition: show the model the x_0 of the step before, first none.
       eta: share of fresh noise in what is not taken from y, 0..1.
       eta_b: how far a coefficient that is seen well is set to its value, 0..1.
 
@@ -93,7 +95,13 @@ def ddrm(
     keys = per_image.one_each(keys, y.shape[0])
     seen = read(measurement, y, noise)
     ask = bind_model(
-        params, grid, eps_fn=eps_fn, x0_fn=x0_fn, clip_x0=clip_x0, threshold=threshold
+        params,
+        grid,
+        eps_fn=eps_fn,
+        x0_fn=x0_fn,
+        clip_x0=clip_x0,
+        threshold=threshold,
+        self_condition=self_condition,
     )
     to_spectrum, to_images = measurement.v_transpose, measurement.v
 
@@ -102,14 +110,16 @@ def ddrm(
         return to_spectrum(z)
 
     def one_step(
-        x_t: jax.Array, row: tuple[Level, jax.Array, jax.Array, jax.Array]
-    ) -> tuple[jax.Array, None]:
-        level, alpha, sigma, number = row
-        x_0, eps, _ = ask(x_t, level)
+        carry: tuple[jax.Array, jax.Array],
+        row: tuple[Level, jax.Array, jax.Array, jax.Array],
+    ) -> tuple[tuple[jax.Array, jax.Array], None]:
+        (x_t, guess), (level, alpha, sigma, number) = carry, row
+        x_0, eps, _ = ask(x_t, level, guess)
         mean, deviation = restore(
             seen, to_spectrum(x_0), to_spectrum(eps), sigma, eta=eta, eta_b=eta_b
         )
-        return alpha * to_images(mean + deviation * draw(number)), None
+        x_s = alpha * to_images(mean + deviation * draw(number))
+        return (x_s, x_0), None
 
     z = draw(grid.num_timesteps)
     start = to_images(first(seen, grid.alpha[0].item(), grid.sigma[0].item(), z))
@@ -119,7 +129,7 @@ def ddrm(
         jnp.asarray(grid.sigma[1:] / grid.alpha[1:]),  # the paper's sigma
         jnp.asarray(grid.noise_numbers),
     )
-    x_0, _ = jax.lax.scan(one_step, start, rows)
+    (x_0, _), _ = jax.lax.scan(one_step, (start, jnp.zeros_like(start)), rows)
     return x_0
 
 

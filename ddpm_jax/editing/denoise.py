@@ -34,6 +34,7 @@ def denoise(
     x0_fn: ModelFn | None = None,
     variance: Variance = "fixed_large",
     clip_x0: bool = True,
+    self_condition: bool = False,
 ) -> jax.Array:
     """Returns the mean of the x_0 that may lie behind noisy images [B, ...].
 
@@ -48,6 +49,7 @@ def denoise(
       x0_fn: the same with x_0 for its answer.
       variance: not used, but that a "learned" one is divided from the answer.
       clip_x0: clip the answer to [-1, 1].
+      self_condition: show the model, behind x_t, that there is no guess of x_0.
 
     Raises:
       ValueError: if noise is negative, or more than the schedule knows, or [B] is not
@@ -72,6 +74,7 @@ def denoise(
         x0_fn=x0_fn,
         variance=variance,
         clip_x0=clip_x0,
+        guess=jnp.zeros_like(images) if self_condition else None,
     ).x_0
 
 
@@ -85,6 +88,7 @@ def denoise_sample(
     x0_fn: ModelFn | None = None,
     variance: Variance = "fixed_large",
     clip_x0: bool = True,
+    self_condition: bool = False,
 ) -> jax.Array:
     """Draws an x_0 that may lie behind each of the noisy images [B, ...].
 
@@ -108,6 +112,7 @@ def denoise_sample(
         x0_fn=x0_fn,
         variance=variance,
         clip_x0=clip_x0,
+        self_condition=self_condition,
         x_T=grid.alpha[0] * images,
     )
 

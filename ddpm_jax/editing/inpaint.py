@@ -33,6 +33,7 @@ def inpaint(
     variance: Variance = "fixed_large",
     clip_x0: bool = True,
     threshold: float | None = None,
+    self_condition: bool = False,
     resamples: int = 10,
     jump: int = 10,
 ) -> jax.Array:
@@ -51,6 +52,7 @@ def inpaint(
       variance: of the reverse steps.
       clip_x0: clip the predicted x_0 to [-1, 1] at each step.
       threshold: percentile of dynamic thresholding, in its place.
+      self_condition: show the model the x_0 of the step before, first none.
       resamples: how often each stretch of the chain is gone down; the model is called
         about resamples * S times. With 1 nothing makes the two parts fit.
       jump: the length of a stretch in steps.
@@ -74,7 +76,13 @@ def inpaint(
     """
     check_mask(known, mask)
     ask = bind_model(
-        params, grid, eps_fn=eps_fn, x0_fn=x0_fn, clip_x0=clip_x0, threshold=threshold
+        params,
+        grid,
+        eps_fn=eps_fn,
+        x0_fn=x0_fn,
+        clip_x0=clip_x0,
+        threshold=threshold,
+        self_condition=self_condition,
     )
     check_variance(variance, grid)
     path = time_travel(grid.num_steps, resamples, jump)
@@ -83,9 +91,12 @@ def inpaint(
     def draw(number: jax.Array) -> jax.Array:
         return per_image.normal(per_image.fold_in(keys, number), known.shape[1:])
 
-    def one_step(x_t: jax.Array, row: Travel) -> tuple[jax.Array, None]:
-        mean, deviation, _ = ancestral_step(
-            params, x_t, row.level, row.posterior, ask=ask, variance=variance
+    def one_step(
+        carry: tuple[jax.Array, jax.Array], row: Travel
+    ) -> tuple[tuple[jax.Array, jax.Array], None]:
+        x_t, guess = carry
+        mean, deviation, x_0 = ancestral_step(
+            params, x_t, row.level, row.posterior, guess, ask=ask, variance=variance
         )
         painted = mean + deviation * draw(row.numbers[0])
         kept = row.end[0] * known + row.end[1] * draw(row.numbers[1])
@@ -93,9 +104,10 @@ def inpaint(
         if resamples > 1:
             up = row.up[0] * x + row.up[1] * draw(row.numbers[2])
             x = jnp.where(row.returns, up, x)
-        return x, None
+        return (x, x_0), None
 
-    x_0, _ = jax.lax.scan(one_step, start, travel(grid, path, jump))
+    first = start, jnp.zeros_like(start)
+    (x_0, _), _ = jax.lax.scan(one_step, first, travel(grid, path, jump))
     return x_0
 
 

@@ -36,6 +36,7 @@ def interpolate(
     x0_fn: ModelFn | None = None,
     variance: Variance = "fixed_large",
     clip_x0: bool = True,
+    self_condition: bool = False,
 ) -> jax.Array:
     """Returns L images [B, L, ...] between first and second [B, ...]: Figure 8.
 
@@ -55,6 +56,7 @@ def interpolate(
       x0_fn: the same with x_0 for its answer.
       variance: of the reverse steps.
       clip_x0: clip the predicted x_0 to [-1, 1] at each step.
+      self_condition: show the model the x_0 of the step before, first none.
 
     Raises:
       ValueError: unless the ends have one shape, num_steps is 0..S and keys fit.
@@ -101,6 +103,7 @@ def interpolate(
         x0_fn=x0_fn,
         variance=variance,
         clip_x0=clip_x0,
+        self_condition=self_condition,
         x_T=flat,
     )
     return x_0.reshape(x_t.shape)

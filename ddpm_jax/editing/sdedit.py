@@ -27,6 +27,7 @@ def sdedit(
     variance: Variance = "fixed_large",
     clip_x0: bool = True,
     threshold: float | None = None,
+    self_condition: bool = False,
 ) -> jax.Array:
     """Noises images [B, H, W, C] up to num_steps steps of a chain, and takes these.
 
@@ -47,6 +48,7 @@ def sdedit(
       variance: of the reverse steps.
       clip_x0: clip the predicted x_0 to [-1, 1] at each step.
       threshold: percentile of dynamic thresholding, in its place.
+      self_condition: show the model the x_0 of the step before, first none.
 
     Raises:
       ValueError: unless 0 <= num_steps <= S, and keys fit the images.
@@ -87,5 +89,6 @@ def sdedit(
         variance=variance,
         clip_x0=clip_x0,
         threshold=threshold,
+        self_condition=self_condition,
         x_T=part.alpha[0] * images + part.sigma[0] * eps,
     )

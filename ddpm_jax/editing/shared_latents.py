@@ -43,12 +43,14 @@ def share_latent(
     x0_fn: ModelFn | None = None,
     variance: Variance = "fixed_large",
     clip_x0: bool = True,
+    self_condition: bool = False,
 ) -> Shared:
     """Draws images [B, copies, ...] that are one until num_steps steps remain.
 
     Copy 0 is the image that `ancestral_sample` draws from the same keys. copies,
     num_steps, shape and grid are static under jit; the model and its options are as
-    there.
+    there. With self_condition copy 0 is not quite that image, as the guess begins anew
+    where the copies part.
 
     Raises:
       ValueError: unless copies is at least 1, num_steps is 0..S and keys fit.
@@ -73,6 +75,7 @@ def share_latent(
         x0_fn=x0_fn,
         variance=variance,
         clip_x0=clip_x0,
+        self_condition=self_condition,
     )
     keys, x_t = begin(keys, shape, grid.num_timesteps, None)
     split = grid.num_steps - num_steps
