@@ -31,7 +31,7 @@ from ddpm_jax.reverse import ModelFn
 from ddpm_jax.reverse import check_model
 from ddpm_jax.samplers.denoiser import Denoised
 from ddpm_jax.samplers.denoiser import Level
-from ddpm_jax.samplers.denoiser import denoise
+from ddpm_jax.samplers.denoiser import x0_and_eps
 from ddpm_jax.schedules import Schedule
 
 TRACES = ("hutchinson", "exact")
@@ -85,7 +85,7 @@ def ode_log_density(
     table = jnp.cumsum(jnp.log1p(-schedule.betas))
     first = jnp.interp(t_0, jnp.arange(table.size, dtype=jnp.float32), table)
     ends = half_log_snr(jnp.stack([first, table[-1]]))
-    model = partial(denoise, params, eps_fn=eps_fn, x0_fn=x0_fn, clip_x0=False)
+    model = partial(x0_and_eps, params, eps_fn=eps_fn, x0_fn=x0_fn, clip_x0=False)
     flow = partial(flow_velocity, model=model, log_alpha_bars=table)
 
     def density(key: jax.Array, x: jax.Array) -> FlowDensity:

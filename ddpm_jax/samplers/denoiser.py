@@ -33,7 +33,7 @@ class Denoised(NamedTuple):
 
 
 Denoiser = Callable[..., Denoised]
-"""(x_t [B, ...], level of scalars, guess) -> Denoised: `denoise`, with a model bound.
+"""(x_t [B, ...], level of scalars, guess) -> Denoised: `x0_and_eps` of a model.
 
 guess is the x_0 [B, ...] that was predicted last, which a self-conditioned model is
 shown; others don't need it."""
@@ -63,7 +63,7 @@ def bind_model(
     threshold: float | None = None,
     self_condition: bool = False,
 ) -> Denoiser:
-    """Binds a model to `denoise`, once it is known to fit the grid.
+    """Binds a model to `x0_and_eps`, once it is known to fit the grid.
 
     Raises:
       ValueError: unless one of eps_fn and x0_fn is given and can be asked at the
@@ -91,7 +91,7 @@ def bind_model(
             "0.995, or None"
         )
     return partial(
-        denoise,
+        x0_and_eps,
         params,
         eps_fn=eps_fn,
         x0_fn=x0_fn,
@@ -101,7 +101,7 @@ def bind_model(
     )
 
 
-def denoise(
+def x0_and_eps(
     params: object,
     x_t: jax.Array,
     level: Level,
@@ -123,7 +123,7 @@ def denoise(
     Example:
       >>> level = Level(jnp.array(7), jnp.array(0.6), jnp.array(0.8))
       >>> truth = lambda params, x_t, t: jnp.full_like(x_t, 0.5)
-      >>> x_0, eps, _ = denoise({}, jnp.full((1, 2), 0.7), level, x0_fn=truth)
+      >>> x_0, eps, _ = x0_and_eps({}, jnp.full((1, 2), 0.7), level, x0_fn=truth)
       >>> x_0.tolist(), eps.round(5).tolist()
       ([[0.5, 0.5]], [[0.5, 0.5]])
     """
