@@ -22,6 +22,7 @@ from ddpm_jax.chains import sample_frames
 from ddpm_jax.chains import sample_images
 from ddpm_jax.checkpoint import restore_weights
 from ddpm_jax.config import Config
+from ddpm_jax.interop.hub import NOTES
 from ddpm_jax.interop.hub import fetch
 from ddpm_jax.pretrained import is_pretrained
 from ddpm_jax.pretrained import read_pretrained
@@ -116,7 +117,11 @@ def load_pretrained(name: str, *, step: int | None = None, ema: bool = True) -> 
     Raises:
       FileNotFoundError, ModuleNotFoundError, ValueError: as load_trained and hub.fetch.
     """
-    return load_trained(fetch(name), step=step, ema=ema)
+    trained = load_trained(fetch(name), step=step, ema=ema)
+    note = NOTES.get(name.partition("@")[0])
+    if note is None:
+        return trained
+    return trained._replace(origin=f"{trained.origin or name}; {note}")
 
 
 def load_model(

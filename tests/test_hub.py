@@ -10,10 +10,14 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 from huggingface_hub.utils import filter_repo_objects
+from test_diffusers_folder import SCHEDULERS
+from test_diffusers_folder import described
+from test_diffusers_folder import write as write_diffusers
 from test_scripts import run
 
 from ddpm_jax.interop.hub import fetch
 from ddpm_jax.interop.hub import weights
+from ddpm_jax.sampling import describe
 from ddpm_jax.sampling import load_pretrained
 
 TENSORFLOW = Path(__file__).parent / "fixtures" / "tensorflow"
@@ -56,6 +60,18 @@ def test_a_revision_follows_the_name(cache: Path) -> None:
         fetch("a/b")
 
 
+@pytest.mark.parametrize(
+    ("name", "says"), [("google/ddpm-cifar10-32", True), ("google/ddpm-cat-256", False)]
+)
+def test_of_a_model_that_may_not_be_averaged_one_is_told(
+    cache: Path, name: str, says: bool
+) -> None:
+    snapshot = keep(cache, name)
+    write_diffusers(snapshot, *described("gray"), SCHEDULERS["ddpm"], flat=True)
+    said = describe(load_pretrained(name))
+    assert ("does not say whether these are the averages" in said) == says
+
+
 def test_a_path_that_is_there_is_no_id(cache: Path, tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     keep(cache, "a/b", "config.json")
@@ -67,7 +83,7 @@ def test_a_tensorflow_checkpoint_is_a_path_and_no_id(
 ) -> None:
     """It is named without .index, so there is no file of that name."""
     shutil.copytree(TENSORFLOW, tmp_path / "dir")
-    sentence = "does not hold the original network"  # so it was read
+    sentence = "model.ckpt has no average, which others there have"  # so it was read
     for name in (str(TENSORFLOW / "model.ckpt"), "dir/model.ckpt"):
         assert fetch(name) == Path(name)
         with pytest.raises(ValueError, match=sentence):

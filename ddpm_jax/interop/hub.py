@@ -15,6 +15,12 @@ from ddpm_jax.interop.diffusers import WEIGHTS
 ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 """owner/name, or owner/name@revision."""
 
+NOTES = {
+    "google/ddpm-cifar10-32": "its card does not say whether these are the averages, "
+    "which the paper draws with; compare another copy if that matters",
+}
+"""What to know of a model before its images are measured, by its id."""
+
 INSTALL = 'pip install "ddpm_jax[hub]"'
 CONFIGS = [INDEX, UNET, SCHEDULER, f"unet/{UNET}", f"scheduler/{SCHEDULER}"]
 
