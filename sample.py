@@ -38,7 +38,8 @@ class Sample:
     spacing: Literal[
         "uniform", "quadratic", "trailing", "leading", "log_snr", "karras", None
     ] = None
-    """Where the steps of a short chain lie; the model's own, or uniform."""
+    """Where the steps of a short chain lie; if not given the model's own, or uniform,
+    and karras for heun and edm."""
     eta: float = 0.0
     """Noise of ddim, from 0, none, to 1, as much as the ancestral chain's."""
     label: tuple[int, ...] = ()

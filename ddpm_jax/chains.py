@@ -52,7 +52,8 @@ class Chain(NamedTuple):
 def chain_of_options(options: object, spacing: str) -> Chain:
     """The chain that options name by the fields of `Chain`, with defaults for the rest.
 
-    spacing is the model's own; a shorter chain takes it if the options name none.
+    spacing is the model's own; a shorter chain takes it if the options name none, but
+    for the samplers of Karras et al. (2022), which take that paper's.
 
     Example:
       >>> from types import SimpleNamespace
@@ -63,7 +64,8 @@ def chain_of_options(options: object, spacing: str) -> Chain:
     fields = [name for name in Chain._fields if hasattr(options, name)]
     given = {name: getattr(options, name) for name in fields}
     if given.get("spacing") is None:
-        given["spacing"] = spacing if given.get("steps") else "uniform"
+        own = "karras" if given.get("sampler") in ("heun", "edm") else spacing
+        given["spacing"] = own if given.get("steps") else "uniform"
     return Chain(**given)
 
 

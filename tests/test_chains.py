@@ -1,6 +1,7 @@
 """What the scripts say of a chain that is not what its options suggest."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 import tiny
@@ -9,6 +10,7 @@ from ddpm_jax.build import Parts
 from ddpm_jax.build import build
 from ddpm_jax.chains import Chain
 from ddpm_jax.chains import chain_of
+from ddpm_jax.chains import chain_of_options
 from ddpm_jax.chains import check_chain
 from ddpm_jax.chains import remarks
 from ddpm_jax.config import Config
@@ -53,3 +55,15 @@ def test_a_chain_that_begins_far_below_all_noise_is_remarked_on(
         assert f"begins at t = {begins} and not at 999" in said[0]
     for spacing in ("uniform", "quadratic", "trailing", "log_snr", "karras"):
         assert remarks(parts, Chain("ddim", steps, spacing)) == []
+
+
+def test_a_short_chain_lies_as_the_model_or_the_samplers_paper_has_it() -> None:
+    for sampler, steps, spacing, expected in (
+        ("ddim", 10, None, "leading"),
+        ("ddim", None, None, "uniform"),
+        ("heun", 10, None, "karras"),
+        ("edm", None, None, "uniform"),
+        ("heun", 10, "uniform", "uniform"),
+    ):
+        options = SimpleNamespace(sampler=sampler, steps=steps, spacing=spacing)
+        assert chain_of_options(options, "leading").spacing == expected
