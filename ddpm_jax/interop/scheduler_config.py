@@ -14,6 +14,7 @@ from ddpm_jax.interop.kinds import NUMBER
 from ddpm_jax.interop.kinds import TEXT
 from ddpm_jax.interop.kinds import Fields
 from ddpm_jax.interop.kinds import Kind
+from ddpm_jax.interop.kinds import number
 from ddpm_jax.interop.kinds import optional
 from ddpm_jax.interop.kinds import refusal
 from ddpm_jax.interop.kinds import several
@@ -51,10 +52,11 @@ SCHEDULERS = {
 """The schedulers that can be read, and their keys."""
 
 MOST_TIMESTEPS = 100_000
+BETA = number("a number above 0 and below 1", lambda value: 0 < value < 1)
 KINDS: dict[str, Kind] = {
     "num_train_timesteps": whole(1, MOST_TIMESTEPS),
-    "beta_start": NUMBER,
-    "beta_end": NUMBER,
+    "beta_start": BETA,
+    "beta_end": BETA,
     "beta_schedule": TEXT,
     "trained_betas": optional(several(NUMBER, MOST_TIMESTEPS)),
     "variance_type": TEXT,

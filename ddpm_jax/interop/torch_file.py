@@ -192,7 +192,8 @@ def _storage(reference: object) -> Storage:
             if size >= 0 and rest in ([], [None]):
                 return Storage(key, dtype, size)
     # What it holds may be shared so often that it could never be written out.
-    raise ValueError(f"it refers to {reprlib.repr(reference)}, which is no storage")
+    said = reprlib.repr(reference)[:80]
+    raise ValueError(f"it refers to {said}, which is no storage")
 
 
 def _tensor(
