@@ -42,8 +42,8 @@ def with_guess(
 ) -> jax.Array:
     """Asks a self-conditioned network; x_t of C channels alone comes without a guess.
 
-    So those who know nothing of guesses, such as the functions that edit, ask it as it
-    was asked for half of the images it was trained on.
+    So those who know nothing of guesses, such as the likelihood, ask it as it was asked
+    for half of the images it was trained on.
     """
     if x_t.shape[-1] == channels:
         x_t = jnp.concatenate([x_t, jnp.zeros_like(x_t)], axis=-1)
