@@ -120,6 +120,7 @@ def test_every_case_has_its_fixtures() -> None:
         assert set(file) == set(SCHEDULERS)
     assert set(SCHEDULERS) == {
         "ddim",
+        "ddim_trailing",
         "ddim_unclipped",
         "ddpm",
         "small",

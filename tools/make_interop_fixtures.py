@@ -90,6 +90,8 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
         {"trained_betas": np.append(np.linspace(0.01, 0.3, 6), [0.3] * 6).tolist()},
     ),
     "ddim": ("DDIMScheduler", {}),
+    # Where the steps divide T, as here; else theirs do not end where the next begins.
+    "ddim_trailing": ("DDIMScheduler", {"timestep_spacing": "trailing"}),
     "ddim_unclipped": ("DDIMScheduler", {"clip_sample": False}),
 }
 
