@@ -31,14 +31,14 @@ quickstart: .venv/.installed  ## train on the digits, then draw 64 of them
 
 install: .venv/.installed-test  ## .venv with all that the tests need
 
-test: .venv/.installed-test  ## ruff, mypy, every test and doctest: minutes
+test: .venv/.installed-test  ## ruff, mypy, tests and doctests: minutes
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/python -m pytest $(PARALLEL)
+	.venv/bin/python -m pytest $(PARALLEL) -m "not slow"
 
 # The suites come last, so that the last line of the output is the summary of pytest.
-check: check-quickstart check-labels check-tfds check-notebooks check-oldest check-newest  ## all that is too long for make test
+check: check-quickstart check-tfds check-notebooks check-oldest check-newest  ## all that is too long for make test
 
 check-quickstart: quickstart  ## a classifier must take the samples for digits
 	.venv/bin/python sample.py --workdir runs/digits --num 256 --out samples/check
@@ -58,9 +58,9 @@ check-notebooks: .venvs/notebook/.installed  ## every notebook, executed
 	.venvs/notebook/bin/python tools/check_notebooks.py
 
 check-oldest: .venvs/oldest/.installed  ## the suite on the oldest Python and packages
-	.venvs/oldest/bin/python -m pytest $(PARALLEL)
+	.venvs/oldest/bin/python -m pytest $(PARALLEL) -m "not slow"
 
-check-newest: .venvs/newest/.installed  ## the suite on the newest Python and packages
+check-newest: .venvs/newest/.installed  ## every test, slow ones too, on the newest Python and packages
 	.venvs/newest/bin/mypy
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 .venvs/newest/bin/python -m pytest $(PARALLEL)
 

@@ -177,7 +177,12 @@ def test_help_lists_every_field_with_its_type_and_default(
     assert left.value.code == 0
     # The help stands in boxes, broken into lines.
     text = " ".join(re.sub("[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
-    kinds = {int: "INT", float: "FLOAT", str: ("STR", "{"), tuple: ("[INT", "{INT")}
+    kinds = {
+        int: ("INT", "{0"),
+        float: "FLOAT",
+        str: ("STR", "{"),
+        tuple: ("[INT", "{INT", "{0"),
+    }
     for name, value in flatten(load_config(file) if with_file else Config()).items():
         kind, default = described(text, name)
         words = value if isinstance(value, tuple) else (value,)

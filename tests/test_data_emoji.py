@@ -16,6 +16,7 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return tmp_path_factory.mktemp("emoji")
 
 
+@pytest.mark.slow
 def test_every_drawing_is_rasterised_in_colour_over_white(
     cache_dir: pathlib.Path,
 ) -> None:

@@ -116,6 +116,7 @@ def test_img2img_with_no_strength_is_the_picture(workdir: Path, files: Path) -> 
     assert pixels(files / "out" / "photo_0.png").shape == (8, 8)
 
 
+@pytest.mark.slow
 def test_upscale_keeps_the_means_and_deblur_the_size(
     workdir: Path, files: Path
 ) -> None:

@@ -72,6 +72,7 @@ def columns(path: Path) -> dict[str, list[str]]:
     return {name: list(cells) for name, *cells in zip(header, *rows, strict=True)}
 
 
+@pytest.mark.slow
 def test_evaluate_prints_and_stores_each_number_with_its_protocol(
     weights: Path,
     tmp_path: Path,
@@ -119,6 +120,7 @@ def test_the_tables_add_up_to_the_numbers_and_the_picture_is_one(
     assert record["protocol"]["cdf of the decoder"] == "tanh"
 
 
+@pytest.mark.slow
 def test_it_goes_on_after_a_kill_without_measuring_an_image_twice(
     trained: Trained,
     whole: dict[str, Any],

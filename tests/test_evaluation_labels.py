@@ -62,6 +62,7 @@ def parts() -> Parts:
     return real._replace(network=network)
 
 
+@pytest.mark.slow
 def test_the_terms_of_an_image_are_those_of_its_class(parts: Parts) -> None:
     got = nll.image_terms(({}, KEY), ROWS, parts=parts, draws=1, cdf="exact")
     for i, label in enumerate(LABELS.tolist()):
@@ -75,6 +76,7 @@ def test_the_terms_of_an_image_are_those_of_its_class(parts: Parts) -> None:
         np.testing.assert_allclose(got["terms"][i], alone.terms[0], rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_density_of_an_image_is_that_of_its_class(parts: Parts) -> None:
     got = nll_ode.image_bits(({}, KEY), ROWS, parts=parts, settings=Settings())
     keys = per_image.fold_in_each(KEY, ROWS["index"])

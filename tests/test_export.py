@@ -56,6 +56,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_weights(path, params, step=9, config=dataclasses.asdict(CONFIG))
 
 
+@pytest.mark.slow
 def test_a_program_draws_the_same_images_without_this_project(
     weights: Path, tmp_path: Path
 ) -> None:

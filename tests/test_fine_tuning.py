@@ -93,6 +93,7 @@ def said_of(path: Path, **fields: object) -> str:
     return "\n".join(load_source(config, build(config))[1])
 
 
+@pytest.mark.slow
 def test_the_run_begins_as_the_sources_average_with_a_new_one_at_step_0(
     source: Path, tuned: Path
 ) -> None:
@@ -110,6 +111,7 @@ def test_the_run_begins_as_the_sources_average_with_a_new_one_at_step_0(
     assert [line["step"] for line in lines(tuned)] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_uninterrupted_one_though_its_source_is_gone(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], tuned: Path
 ) -> None:

@@ -227,6 +227,7 @@ def test_an_array_beside_the_images_is_labels_just_where_it_can_be(
         assert labels == ([0, 2, 0] if second == [0, 2, 0] else None)
 
 
+@pytest.mark.slow
 def test_a_model_trained_with_labels_draws_what_it_is_told(
     tmp_path: pathlib.Path,
 ) -> None:

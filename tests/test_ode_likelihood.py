@@ -128,6 +128,7 @@ def test_the_density_is_exact_where_the_data_are_normal(
     assert (got.num_steps < 200).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SETS)
 def test_hutchinsons_estimate_is_v_a_v_of_the_integrated_jacobian(name: str) -> None:
     data = known(*SETS[name], LINEAR)
@@ -151,6 +152,7 @@ def test_probes_are_the_axes_or_right_on_average() -> None:
     np.testing.assert_allclose(signs.T @ signs, np.eye(4), atol=0.05)
 
 
+@pytest.mark.slow
 def test_the_flow_may_end_at_more_noise() -> None:
     data = known(*SETS["correlated"], LINEAR)
     x = draw(data)
@@ -194,6 +196,7 @@ def mixture() -> tuple[np.ndarray, np.ndarray]:
     return x, np.asarray(got.log_density, np.float64)
 
 
+@pytest.mark.slow
 def test_a_density_integrates_to_one(mixture: tuple[np.ndarray, np.ndarray]) -> None:
     x, log_density = mixture
     assert np.trapezoid(np.exp(log_density), x) == pytest.approx(1, abs=1e-3)
@@ -214,6 +217,7 @@ def test_the_density_of_a_mixture_is_its_own(
     np.testing.assert_allclose(np.exp(log_density)[inside], density[inside], rtol=0.03)
 
 
+@pytest.mark.slow
 def test_a_model_of_x_0_has_the_density_of_one_of_eps() -> None:
     data = known(*SETS["correlated"], LINEAR)
     x = draw(data)
@@ -241,6 +245,7 @@ def test_the_density_of_an_image_does_not_depend_on_its_batch() -> None:
     assert (others.log_density != alone.log_density).all()
 
 
+@pytest.mark.slow
 def test_a_solver_that_runs_out_of_steps_says_nan() -> None:
     data = known(*SETS["standard"], LINEAR)
     got = solve(

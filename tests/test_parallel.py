@@ -289,6 +289,7 @@ print(*np.asarray(state.w).ravel().tolist())
 """
 
 
+@pytest.mark.slow
 def test_two_processes_train_and_resume_as_one(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -64,6 +64,7 @@ def pixels(images: np.ndarray) -> np.ndarray:
     return images.reshape(len(images), -1) / 255
 
 
+@pytest.mark.slow
 def test_the_pipeline_measures_the_images_that_sample_py_draws(
     out: Path, trained: Trained
 ) -> None:

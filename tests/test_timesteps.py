@@ -211,6 +211,7 @@ class OneLayer(nn.Module):
         return nn.Dense(x.shape[-1])(x)
 
 
+@pytest.mark.slow
 def test_a_run_that_draws_t_by_its_losses_goes_on_by_them_bit_for_bit(
     tmp_path: Path,
 ) -> None:

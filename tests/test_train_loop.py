@@ -88,6 +88,7 @@ def test_another_config_is_refused_with_what_changed(trained: Path) -> None:
     assert read_config(trained).train.steps == 6
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_micro_batches_and_several_steps_a_dispatch(
     trained: Path, tmp_path: Path
 ) -> None:
@@ -131,6 +132,7 @@ def test_a_run_is_not_continued_from_the_middle_of_a_dispatch(
     assert read_config(workdir).train.steps == 6
 
 
+@pytest.mark.slow
 def test_a_bad_update_ends_the_run_and_the_last_good_checkpoint_stays(
     trained: Path, tmp_path: Path
 ) -> None:

@@ -152,6 +152,7 @@ def test_images_one_by_one_are_the_batch(small_params: Tree) -> None:
     assert np.abs(apply_small(small_params, X, T, other) - both).max() > 0.1
 
 
+@pytest.mark.slow
 def test_computing_blocks_again_changes_neither_names_nor_gradients(
     small_params: Tree,
 ) -> None:
