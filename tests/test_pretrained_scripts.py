@@ -69,6 +69,7 @@ def test_neither_torch_nor_diffusers_nor_tensorflow_is_needed(folder: Path) -> N
     assert found.stdout == f"{folder}, a folder of diffusers\n"
 
 
+@pytest.mark.slow
 def test_evaluate_measures_a_folder_of_diffusers(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -81,6 +82,7 @@ def test_evaluate_measures_a_folder_of_diffusers(
     assert "--data" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_train_begins_as_a_folder_of_diffusers(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

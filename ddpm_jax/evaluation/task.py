@@ -100,6 +100,10 @@ class Task:
           FileNotFoundError, ValueError: if they are not there, or of another size.
         """
         data, settings = self.trained.config.data, self.settings
+        if self.trained.origin is not None and settings.data is None:
+            raise ValueError(
+                "a model of another project comes without its images; give --data"
+            )
         source = settings.data or data.source
         own = settings.data is None or settings.fit is not None
         try:
