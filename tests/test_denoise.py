@@ -91,6 +91,10 @@ def test_its_error_is_the_least_and_that_of_a_draw_is_twice_as_large(
     assert float((drawn - mean).mean()) == pytest.approx(
         0, abs=4 * np.sqrt(least / count)
     )
+    # And a draw leans on the picture as much as the mean does.
+    slope = np.polyfit(images[:, 0], drawn[:, 0], 1)[0]
+    error = np.sqrt(least / count / images.var())
+    assert slope == pytest.approx(kept(noise), abs=4 * error)
 
 
 def test_a_draw_belongs_to_its_key_in_any_batch() -> None:
