@@ -10,12 +10,12 @@ from tyro.conf import OmitSubcommandPrefixes
 from tyro.conf import configure
 
 from ddpm_jax import command
-from ddpm_jax.comparison_modes import Denoising
-from ddpm_jax.comparison_modes import NearestNeighbours
-from ddpm_jax.figure_modes import Interpolate
-from ddpm_jax.figure_modes import Progressive
-from ddpm_jax.figure_modes import SharedLatents
-from ddpm_jax.figure_modes import Strips
+from ddpm_jax.paper_figures.comparisons import Denoising
+from ddpm_jax.paper_figures.comparisons import NearestNeighbours
+from ddpm_jax.paper_figures.modes import Interpolate
+from ddpm_jax.paper_figures.modes import Progressive
+from ddpm_jax.paper_figures.modes import SharedLatents
+from ddpm_jax.paper_figures.modes import Strips
 
 
 @configure(CascadeSubcommandArgs, OmitArgPrefixes, OmitSubcommandPrefixes)
@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> int:
     from ddpm_jax import sampling
 
     trained = sampling.load_trained(options.workdir, step=options.step, ema=options.ema)
-    chains.check_labels(trained.parts, chains.Chain())
+    chains.check_unlabelled(trained.parts)
     print(sampling.describe(trained))
     written = options.kind.write(options.out, trained, options.seed)
     print("\n".join(f"wrote {path}" for path in written))
