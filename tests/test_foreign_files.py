@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from diffusers_files import SCHEDULERS
+from diffusers_files import WEIGHTS
+from diffusers_files import change
+from diffusers_files import described
+from diffusers_files import write as write_diffusers
 from safetensors.numpy import save_file
-from test_diffusers_folder import SCHEDULERS
-from test_diffusers_folder import WEIGHTS
-from test_diffusers_folder import change
-from test_diffusers_folder import described
-from test_diffusers_folder import write as write_diffusers
 from test_tf_checkpoint import HEADER
 from test_tf_checkpoint import block
 from test_tf_checkpoint import varint

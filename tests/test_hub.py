@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from diffusers_files import SCHEDULERS
+from diffusers_files import described
+from diffusers_files import write as write_diffusers
 from huggingface_hub import constants
 from huggingface_hub.utils import filter_repo_objects
-from test_diffusers_folder import SCHEDULERS
-from test_diffusers_folder import described
-from test_diffusers_folder import write as write_diffusers
 from test_scripts import run
 
 from ddpm_jax.interop.hub import fetch

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import pytest
 import tiny
-from test_diffusers_folder import WEIGHTS
+from diffusers_files import WEIGHTS
 from test_scripts import ROOT
 from test_scripts import run
 

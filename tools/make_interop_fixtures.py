@@ -1,4 +1,4 @@
-"""What diffusers answers and draws, for tests/test_diffusers_folder.py to compare.
+"""What diffusers answers and draws, for tests/test_diffusers_folder.py to compare with.
 
 Needs torch and diffusers beside the project; run it in an environment of its own:
 
