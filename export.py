@@ -24,9 +24,7 @@ class Export:
     """Take the checkpoint of this training step; the newest if not given."""
     ema: bool = True
     """Take the running average of the parameters, as the paper does."""
-    sampler: Literal[
-        "ddpm", "ddim", "dpmpp_2m", "dpmpp_3m", "unipc_2", "unipc_3", "heun", "edm"
-    ] = "ddpm"
+    sampler: command.Sampler = "ddpm"
     """The chain of a program, as of sample.py."""
     steps: int | None = None
     """Its steps; all that the model was trained on if not given."""

@@ -3,7 +3,6 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from ddpm_jax import command
 
@@ -29,15 +28,11 @@ class Sample:
     """Which images."""
     out: Path = Path("samples")
     """The folder for grid.png and samples.npz (uint8 [N, H, W, C] under arr_0)."""
-    sampler: Literal[
-        "ddpm", "ddim", "dpmpp_2m", "dpmpp_3m", "unipc_2", "unipc_3", "heun", "edm"
-    ] = "ddpm"
+    sampler: command.Sampler = "ddpm"
     """ddpm is the paper's chain; for the others give --steps, 10 to 50."""
     steps: int | None = None
     """Steps of the chain; all that the model was trained on if not given."""
-    spacing: Literal[
-        "uniform", "quadratic", "trailing", "leading", "log_snr", "karras", None
-    ] = None
+    spacing: command.Spacing | None = None
     """Where the steps of a short chain lie; if not given the model's own, or uniform,
     and karras for heun and edm."""
     eta: float = 0.0

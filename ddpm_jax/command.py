@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 from typing import TypeVar
 
 import tyro
@@ -15,6 +16,13 @@ from ddpm_jax.config import Config
 from ddpm_jax.validation import load_config
 
 Options = TypeVar("Options")
+
+# Here, as a script shows its help before anything that knows JAX is imported; a test
+# holds them to SAMPLERS and SPACINGS.
+Sampler = Literal[
+    "ddpm", "ddim", "dpmpp_2m", "dpmpp_3m", "unipc_2", "unipc_3", "heun", "edm"
+]
+Spacing = Literal["uniform", "quadratic", "trailing", "leading", "log_snr", "karras"]
 
 EXIT_CODES: dict[type[BaseException], int] = {
     KeyboardInterrupt: 130,

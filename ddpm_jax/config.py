@@ -17,6 +17,8 @@ import pydantic
 import tyro
 from pydantic import Field
 
+from ddpm_jax.data import Dataset
+from ddpm_jax.data import load
 from ddpm_jax.schedules import SCHEDULES
 from ddpm_jax.schedules import Schedule
 from ddpm_jax.schedules import make_schedule
@@ -215,6 +217,18 @@ def schedule_of(config: Config) -> Schedule:
     if process.rescale_zero_snr:
         betas = rescale_zero_snr(betas)
     return make_schedule(betas)
+
+
+def dataset_of(data: Data) -> Dataset:
+    """The images that a section of a config names; errors as `data.load`."""
+    return load(
+        data.source,
+        image_size=data.image_size,
+        channels=data.channels,
+        fit=data.fit,
+        held_out=data.held_out,
+        seed=data.seed,
+    )
 
 
 def to_json(config: Config) -> str:

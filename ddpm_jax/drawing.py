@@ -22,7 +22,6 @@ from ddpm_jax.files import locked
 from ddpm_jax.images import save_grid
 from ddpm_jax.meter import image_bar
 from ddpm_jax.pictures import read_image
-from ddpm_jax.sample_files import missing_batches
 from ddpm_jax.sampling import Trained
 from ddpm_jax.sampling import compile_sampler
 from ddpm_jax.sampling import draw_frames
@@ -58,18 +57,10 @@ def write_samples(
         if sample_files.is_finished(out, draw, start, stop):
             print(f"{out} holds these images already")
             return written
-        if first:
-            sample_files.begin(out, draw, start, stop)
-            if (out / sample_files.SAMPLES).exists():
-                print(
-                    f"remark: {written[1]} holds another draw, until this is finished"
-                )
-        parallel.wait_for_all("begin")
-        batches = missing_batches(out, start, stop, batch_size)
-        # None may draw, and so fill a gap, before all know the same gaps.
-        parallel.wait_for_all("gaps")
-        own = parallel.process_slice(len(batches))
-        write_parts(out, trained, chain, batches[own], num=num, seed=seed)
+        own, _ = sample_files.share_missing(out, draw, start, stop, batch_size)
+        if first and (out / sample_files.SAMPLES).exists():
+            print(f"remark: {written[1]} holds another draw, until this is finished")
+        write_parts(out, trained, chain, own, num=num, seed=seed)
         parallel.wait_for_all("parts")
         if first:
             finish(out, trained, chain, draw, start, stop)

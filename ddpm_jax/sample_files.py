@@ -12,10 +12,12 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
 
+from ddpm_jax import parallel
 from ddpm_jax.files import replacing
 
 PARTS, DRAW, SAMPLES = "parts", "draw.json", "samples.npz"
@@ -139,6 +141,31 @@ def missing_batches(
         for gap in gaps(out, start, stop)
         for first in range(gap.start, gap.stop, batch_size)
     ]
+
+
+class Share(NamedTuple):
+    """What is left to do of a job that all processes share."""
+
+    batches: list[np.ndarray]  # numbers of images, of this process
+    missing: int  # images, of all processes
+
+
+def share_missing(
+    out: Path, draw: dict[str, Any], start: int, stop: int, batch_size: int
+) -> Share:
+    """Makes the folder of parts, and divides what it lacks among the processes.
+
+    Raises:
+      ValueError: as `begin`.
+    """
+    if parallel.first_process():
+        begin(out, draw, start, stop)
+    parallel.wait_for_all(f"{out.name} begins")
+    batches = missing_batches(out, start, stop, batch_size)
+    # None may write, and so fill a gap, before all know the same gaps.
+    parallel.wait_for_all(f"{out.name} gaps")
+    own = batches[parallel.process_slice(len(batches))]
+    return Share(own, sum(map(len, batches)))
 
 
 def read(

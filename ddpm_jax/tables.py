@@ -11,7 +11,7 @@ from ddpm_jax.files import replacing
 
 
 def write_csv(path: Path, columns: Mapping[str, np.ndarray]) -> Path:
-    """Writes columns [n] of whole numbers or floats; what is not a number is empty.
+    """Writes columns [n] of numbers or words; a float that is not a number is empty.
 
     Example:
       >>> import tempfile

@@ -187,3 +187,18 @@ def _different(times: np.ndarray, num_timesteps: int) -> np.ndarray:
     rising = np.floor(times[::-1] + 0.5).astype(int) - order
     apart = np.maximum(np.maximum.accumulate(rising), 0)
     return (np.minimum(apart, num_timesteps - times.size) + order)[::-1]
+
+
+def check_steps(num_steps: int, grid: TimeGrid) -> None:
+    """Raises ValueError unless num_steps is a number of steps of a grid, or 0.
+
+    Example:
+      >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
+      >>> check_steps(5, make_time_grid(make_schedule(linear_beta_schedule(10)), 5))
+    """
+    if isinstance(num_steps, bool) or not isinstance(num_steps, int):
+        raise ValueError(f"num_steps is {num_steps!r}; give a whole number")
+    if not 0 <= num_steps <= grid.num_steps:
+        raise ValueError(
+            f"num_steps is {num_steps}; give 0..{grid.num_steps}, the steps of the grid"
+        )

@@ -16,10 +16,10 @@ from ddpm_jax.checkpoint import latest_step
 from ddpm_jax.checkpoint import open_checkpoints
 from ddpm_jax.checkpoint import save
 from ddpm_jax.config import Config
+from ddpm_jax.config import dataset_of
 from ddpm_jax.config import describe
 from ddpm_jax.data import Dataset
 from ddpm_jax.data import batches
-from ddpm_jax.data import load
 from ddpm_jax.files import locked
 from ddpm_jax.fine_tuning import load_source
 from ddpm_jax.logs import Logs
@@ -97,15 +97,7 @@ def train(config: Config, workdir: Path, *, allow_config_change: bool = False) -
 
 def load_data(config: Config) -> Dataset:
     """Loads the images and prints what they are."""
-    data = config.data
-    dataset = load(
-        data.source,
-        image_size=data.image_size,
-        channels=data.channels,
-        fit=data.fit,
-        held_out=data.held_out,
-        seed=data.seed,
-    )
+    dataset = dataset_of(config.data)
     say(dataset.report)
     return dataset
 

@@ -9,7 +9,6 @@ from ddpm_jax import drawing
 from ddpm_jax import sample_files
 from ddpm_jax.chains import Chain
 from ddpm_jax.drawing import identity
-from ddpm_jax.drawing import missing_batches
 from ddpm_jax.drawing import write_parts
 from ddpm_jax.drawing import write_samples
 from ddpm_jax.parallel import process_slice
@@ -79,7 +78,7 @@ def test_processes_that_share_a_draw_leave_no_gap(
     model: Trained, whole: np.ndarray, tmp_path: Path
 ) -> None:
     sample_files.begin(tmp_path, identity(model, PAPERS, 3), 0, 11)
-    batches = missing_batches(tmp_path, 0, 11, 2)
+    batches = sample_files.missing_batches(tmp_path, 0, 11, 2)
     for index in range(3):
         own = process_slice(len(batches), process_index=index, process_count=3)
         write_parts(tmp_path, model, PAPERS, batches[own], num=11, seed=3)

@@ -18,22 +18,22 @@ from test_docs import commands
 
 from ddpm_jax import command
 from ddpm_jax import parallel
-from ddpm_jax.boards import board
 from ddpm_jax.build import build
 from ddpm_jax.build import init_params
 from ddpm_jax.data import load
 from ddpm_jax.denoise_mode import Denoise
-from ddpm_jax.denoising_figure import compare
-from ddpm_jax.denoising_figure import write_denoising
 from ddpm_jax.edit_files import write_edits
-from ddpm_jax.image_features import flat
 from ddpm_jax.images import enlarge
-from ddpm_jax.latent_figures import write_interpolation
-from ddpm_jax.latent_figures import write_shared
-from ddpm_jax.neighbour_figure import write_neighbours
-from ddpm_jax.process_figures import distance_to
-from ddpm_jax.process_figures import write_progressive
-from ddpm_jax.process_figures import write_strips
+from ddpm_jax.paper_figures.boards import board
+from ddpm_jax.paper_figures.denoising import compare
+from ddpm_jax.paper_figures.denoising import write_denoising
+from ddpm_jax.paper_figures.features import flat
+from ddpm_jax.paper_figures.latents import write_interpolation
+from ddpm_jax.paper_figures.latents import write_shared
+from ddpm_jax.paper_figures.neighbours import write_neighbours
+from ddpm_jax.paper_figures.process import distance_to
+from ddpm_jax.paper_figures.process import write_progressive
+from ddpm_jax.paper_figures.process import write_strips
 from ddpm_jax.sampling import Trained
 from ddpm_jax.sampling import draw
 from ddpm_jax.weights import save_weights
@@ -262,7 +262,7 @@ def test_the_commands_draw_from_a_file_of_weights(
         (
             "figure",
             ("nearest-neighbours", "--samples", __file__),
-            "can't be read as samples.npz of sample.py",
+            "is a file of another kind",
         ),
         ("figure", ("denoising", "--noise", 1e6), "--noise is 1e+06; this model knows"),
         ("figure", ("denoising", "--num", 0), "--num is 0; give at least 1"),

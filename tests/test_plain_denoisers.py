@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from ddpm_jax.plain_denoisers import METHODS
-from ddpm_jax.plain_denoisers import best_of
-from ddpm_jax.plain_denoisers import psnr
+from ddpm_jax.paper_figures.plain_denoisers import METHODS
+from ddpm_jax.paper_figures.plain_denoisers import best_of
+from ddpm_jax.paper_figures.plain_denoisers import psnr
 
 NOISE = 0.2
 ROWS, COLUMNS = np.mgrid[-1:1:16j, -1:1:16j]

@@ -4,6 +4,7 @@ from ddpm_jax.data.dataset import Batch
 from ddpm_jax.data.dataset import Dataset
 from ddpm_jax.data.dataset import Images
 from ddpm_jax.data.dataset import Report
+from ddpm_jax.data.dataset import crc32_of_some
 from ddpm_jax.data.dataset import describe
 from ddpm_jax.data.dataset import split_rows
 from ddpm_jax.data.digits import load_digits
@@ -11,6 +12,7 @@ from ddpm_jax.data.order import batches
 from ddpm_jax.data.order import indices
 from ddpm_jax.data.sources import SOURCES
 from ddpm_jax.data.sources import load
+from ddpm_jax.data.sources import read_images
 
 __all__ = [
     "SOURCES",
@@ -19,9 +21,11 @@ __all__ = [
     "Images",
     "Report",
     "batches",
+    "crc32_of_some",
     "describe",
     "indices",
     "load",
     "load_digits",
+    "read_images",
     "split_rows",
 ]

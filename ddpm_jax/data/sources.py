@@ -96,6 +96,16 @@ def load(
     return Dataset(source, train, rest, report, train_labels, rest_labels)
 
 
+def read_images(path: pathlib.Path, channels: int) -> Images:
+    """All images of an .npz, a folder or a zip, in the size that they have.
+
+    Raises:
+        ValueError, FileNotFoundError: as load.
+    """
+    loader, argument = find_loader(str(path))
+    return loader(argument, Policy(None, channels, "crop"), default_cache_dir()).images
+
+
 def _split(
     source: Source, held_out: float | int | None, seed: int
 ) -> tuple[Part, Part]:

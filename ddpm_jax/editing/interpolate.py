@@ -18,6 +18,7 @@ from ddpm_jax.reverse import ModelFn
 from ddpm_jax.reverse import Variance
 from ddpm_jax.samplers.ancestral import ancestral_sample
 from ddpm_jax.time_grids import TimeGrid
+from ddpm_jax.time_grids import check_steps
 
 # The second end is noised as an image of its own; no step has this number.
 SECOND = 2**32 - 1
@@ -107,19 +108,3 @@ def interpolate(
         x_T=flat,
     )
     return x_0.reshape(x_t.shape)
-
-
-def check_steps(num_steps: int, grid: TimeGrid) -> None:
-    """Raises ValueError unless num_steps is a number of steps of a grid, or 0.
-
-    Example:
-      >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
-      >>> from ddpm_jax.time_grids import make_time_grid
-      >>> check_steps(5, make_time_grid(make_schedule(linear_beta_schedule(10)), 5))
-    """
-    if isinstance(num_steps, bool) or not isinstance(num_steps, int):
-        raise ValueError(f"num_steps is {num_steps!r}; give a whole number")
-    if not 0 <= num_steps <= grid.num_steps:
-        raise ValueError(
-            f"num_steps is {num_steps}; give 0..{grid.num_steps}, the steps of the grid"
-        )

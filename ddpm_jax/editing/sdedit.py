@@ -13,6 +13,7 @@ from ddpm_jax.reverse import ModelFn
 from ddpm_jax.reverse import Variance
 from ddpm_jax.samplers.ancestral import ancestral_sample
 from ddpm_jax.time_grids import TimeGrid
+from ddpm_jax.time_grids import check_steps
 
 
 def sdedit(
@@ -66,12 +67,7 @@ def sdedit(
       [[1.0, 1.0]]
       [[0.0, 0.0]]
     """
-    if isinstance(num_steps, bool) or not isinstance(num_steps, int):
-        raise ValueError(f"num_steps is {num_steps!r}; give a whole number")
-    if not 0 <= num_steps <= grid.num_steps:
-        raise ValueError(
-            f"num_steps is {num_steps}; give 0..{grid.num_steps}, the steps of the grid"
-        )
+    check_steps(num_steps, grid)
     keys = per_image.one_each(keys, images.shape[0])
     if num_steps == 0:
         return images

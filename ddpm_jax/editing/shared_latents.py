@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 
 from ddpm_jax import keys as per_image
-from ddpm_jax.editing.interpolate import check_steps
 from ddpm_jax.reverse import ModelFn
 from ddpm_jax.reverse import Variance
 from ddpm_jax.samplers.ancestral import ancestral_sample
 from ddpm_jax.samplers.start import begin
 from ddpm_jax.time_grids import TimeGrid
+from ddpm_jax.time_grids import check_steps
 
 # Copies 1, 2, ... are images of their own; no step has these numbers.
 COPIES = 2**31

@@ -15,8 +15,9 @@ import numpy as np
 
 from ddpm_jax import parallel
 from ddpm_jax import sample_files
+from ddpm_jax.evaluation.rows import Compute
+from ddpm_jax.evaluation.rows import shared_rows
 from ddpm_jax.files import replacing
-from ddpm_jax.meter import image_bar
 from ddpm_jax.metrics.extractors import Extractor
 from ddpm_jax.metrics.extractors import compile_extractor
 
@@ -65,48 +66,24 @@ def feature_rows(
     """
     dtype = row_type(extractor, source.shape)
     if not is_finished(folder, identity):
-        first = parallel.first_process()
-        if first:
-            sample_files.begin(folder, identity, 0, source.num_images)
-        parallel.wait_for_all(f"{folder.name} begins")
-        gaps = sample_files.missing_batches(folder, 0, source.num_images, batch_size)
-        # None may write, and so fill a gap, before all know the same gaps.
-        parallel.wait_for_all(f"{folder.name} gaps")
-        own = gaps[parallel.process_slice(len(gaps))]
-        if own:
-            missing = sum(map(len, gaps))
-            compute_rows(folder, own, missing, source, extractor, dtype)
-        parallel.wait_for_all(f"{folder.name} rows")
-        if first:
-            finish(folder, identity, source.num_images, dtype)
+
+        def compile(size: int) -> Compute:
+            images_of = source.compile(size)
+            extract = compile_extractor(extractor, source.shape, size)
+
+            def compute(numbers: np.ndarray) -> dict[str, np.ndarray]:
+                answer = extract(images_of(numbers))
+                return {field: getattr(answer, field) for field in dtype.fields or {}}
+
+            return compute
+
+        count = source.num_images
+        shared_rows(folder, identity, count, compile, dtype, batch_size)
+        if parallel.first_process():
+            finish(folder, identity, count, dtype)
         parallel.wait_for_all(f"{folder.name} finished")
     rows: np.ndarray = np.load(folder / ROWS, mmap_mode="r", allow_pickle=False)
     return rows
-
-
-def compute_rows(
-    folder: Path,
-    batches: list[np.ndarray],
-    missing: int,
-    source: Source,
-    extractor: Extractor,
-    dtype: np.dtype[Any],
-) -> None:
-    """Makes the images of some batches, and writes their features as they come."""
-    there, size = source.num_images - missing, max(map(len, batches))
-    if there:
-        print(f"going on: {there} of {source.num_images} images are there")
-    print("compiling; later starts find the program in the cache ...", flush=True)
-    images_of = source.compile(size)
-    extract = compile_extractor(extractor, source.shape, size)
-    with image_bar(source.num_images, there) as bar:
-        for numbers in batches:
-            answer = extract(images_of(numbers))
-            part = np.empty(len(numbers), dtype)
-            for field in dtype.fields or {}:
-                part[field] = getattr(answer, field)
-            sample_files.add(folder, int(numbers[0]), part)
-            bar.update(len(numbers))
 
 
 def is_finished(folder: Path, identity: dict[str, Any]) -> bool:

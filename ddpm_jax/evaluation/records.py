@@ -1,18 +1,18 @@
 """From a trained model to the numbers of the paper's tables, each with its protocol.
 
 A metric is an entry of METRICS: its name on the command line, and the two functions of
-`task.Metric`. Before anything is computed all metrics that were asked for
-have said their protocol, so that bad input to the last is refused before the first has
-taken hours. A number is stored in OUT/metrics.json as soon as it is there:
+`task.Metric`. Before anything is computed all metrics that were asked for have said
+their protocol, so that bad input to the last is refused before the first has taken
+hours. A number is stored in OUT/metrics.json as soon as it is there:
 
     {"nll": {"protocol": {"step": ..., "ema": ..., "images": ..., ...},
              "numbers": [{"name": "bits per dimension", "value": 3.75,
                           "standard_error": 0.01, "unit": "bits/dim"}, ...],
              "files": ["nll_terms.csv", ...]}}
 
-and one whose protocol is the same is not computed again. To add a metric: one file on
-this folder, with `protocol(task)` and `measure(task)`, its line in METRICS, and
-its options, if any, as fields of `Settings`.
+and one whose protocol is the same is not computed again. To add a metric: one file in
+this folder, with `protocol(task)` and `measure(task)`, its line in METRICS, and its
+options, if any, as fields of `Settings`.
 """
 
 import json

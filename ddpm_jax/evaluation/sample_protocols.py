@@ -7,6 +7,8 @@ images that the extractor does not take, a reference of other features.
 from pathlib import Path
 from typing import Any
 
+from ddpm_jax.chains import chain_of_options
+from ddpm_jax.chains import check_chain
 from ddpm_jax.evaluation.feature_rows import row_type
 from ddpm_jax.evaluation.sample_sources import SPLITS
 from ddpm_jax.evaluation.sample_sources import reference_of
@@ -64,7 +66,14 @@ def is_protocol(task: Task) -> dict[str, Any]:
 
 
 def samples_protocol(task: Task) -> dict[str, Any]:
-    """What every metric says of the samples and of the extractor."""
+    """What every metric says of the samples and of the extractor.
+
+    Raises:
+      ValueError: if the model allows no such chain, or the extractor no such images.
+    """
+    trained, settings = task.trained, task.settings
+    if settings.samples is None:
+        check_chain(trained.parts, chain_of_options(settings, trained.spacing))
     said, source = samples_of(task)
     row_type(task.extractor, source.shape)
     weights = {"sha256": task.extractor.checksum} if task.extractor.checksum else {}

@@ -5,7 +5,6 @@ of reference are a split of the data set, or the statistics of one, in a file.
 """
 
 import dataclasses
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,11 @@ from typing import Literal
 import numpy as np
 
 from ddpm_jax.chains import chain_of_options
-from ddpm_jax.chains import check_chain
 from ddpm_jax.chains import remarks
 from ddpm_jax.data import Images
-from ddpm_jax.data.cache import default_cache_dir
-from ddpm_jax.data.sources import find_loader
-from ddpm_jax.data.sources import make_policy
+from ddpm_jax.data import crc32_of_some
+from ddpm_jax.data import read_images
+from ddpm_jax.data.dataset import Subset
 from ddpm_jax.evaluation.feature_rows import Source
 from ddpm_jax.evaluation.task import Task
 from ddpm_jax.sampling import compile_sampler
@@ -37,14 +35,13 @@ def samples_of(task: Task) -> Described:
     """The samples that the options name, drawn or read.
 
     Raises:
-      ValueError, FileNotFoundError: if there is no such chain, or no such samples.
+      ValueError, FileNotFoundError: if there are no such samples to read.
     """
     settings = task.settings
     if settings.samples is not None:
         return read_samples(task, settings.samples)
     num = settings.num_samples or NUM_SAMPLES
     chain = chain_of_options(settings, task.trained.spacing)
-    check_chain(task.trained.parts, chain)
 
     def compile(size: int) -> Callable[[np.ndarray], np.ndarray]:
         return compile_sampler(
@@ -70,9 +67,7 @@ def read_samples(task: Task, path: Path) -> Described:
       ValueError: if there are fewer, or if they have not the model's size.
     """
     shape, num = task.trained.parts.shape, task.settings.num_samples
-    loader, argument = find_loader(str(path))
-    policy = make_policy(None, shape[-1], "crop")
-    images = loader(argument, policy, default_cache_dir()).images
+    images = read_images(path, shape[-1])
     if num is not None and num > len(images):
         raise ValueError(
             f"--num-samples is {num}, and {path} holds {len(images)} images; give at "
@@ -83,9 +78,13 @@ def read_samples(task: Task, path: Path) -> Described:
             f"the images of {path} are {images.shape[1:]} and the model's {shape} "
             "(height, width, channels); give samples of this model"
         )
-    said = {"samples": num or len(images), "samples from": path.name}
-    source = of_images(images, np.arange(num or len(images)))
-    return said | {"crc32 of 64 of them": fingerprint(source)}, source
+    rows = np.arange(num or len(images))
+    said = {
+        "samples": len(rows),
+        "samples from": path.name,
+        "crc32 of 64 of them": crc32_of_some(Subset(images, rows)),
+    }
+    return said, of_images(images, rows)
 
 
 def reference_of(task: Task) -> Described:
@@ -109,11 +108,3 @@ def of_images(images: Images, rows: np.ndarray) -> Source:
         return np.asarray(images[rows[numbers]])
 
     return Source(len(rows), images.shape[1:], lambda size: images_of)
-
-
-def fingerprint(source: Source) -> int:
-    """The CRC-32 of up to 64 images of a source, evenly spread."""
-    numbers = np.linspace(0, source.num_images - 1, min(source.num_images, 64)).astype(
-        int
-    )
-    return zlib.crc32(source.compile(64)(numbers).tobytes())

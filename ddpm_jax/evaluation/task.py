@@ -7,7 +7,6 @@ the numbers, and writes files of its own into task.out.
 """
 
 import dataclasses
-import zlib
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -17,9 +16,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ddpm_jax.command import Sampler
+from ddpm_jax.command import Spacing
+from ddpm_jax.config import dataset_of
 from ddpm_jax.data import Dataset
 from ddpm_jax.data import Images
-from ddpm_jax.data import load
+from ddpm_jax.data import crc32_of_some
 from ddpm_jax.data.order import permutation
 from ddpm_jax.metrics.extractors import Extractor
 from ddpm_jax.metrics.extractors import make_extractor
@@ -54,15 +56,11 @@ class Settings:
     """fid, kid, is, pr: whose features: inception, pixels8, digits_cnn, cifar10_cnn."""
     weights: Path | None = None
     """The file of the extractor's weights, where it is not the usual one."""
-    sampler: Literal[
-        "ddpm", "ddim", "dpmpp_2m", "dpmpp_3m", "unipc_2", "unipc_3", "heun", "edm"
-    ] = "ddpm"
+    sampler: Sampler = "ddpm"
     """fid, kid, is, pr: how samples are drawn, as in sample.py."""
     steps: int | None = None
     """Steps of the chain; all that the model was trained on if not given."""
-    spacing: Literal[
-        "uniform", "quadratic", "trailing", "leading", "log_snr", "karras", None
-    ] = None
+    spacing: Spacing | None = None
     """Where the steps of a short chain lie; the model's own, or uniform."""
     eta: float = 0.0
     """Noise of ddim, from 0 to 1."""
@@ -104,17 +102,12 @@ class Task:
             raise ValueError(
                 "a model of another project comes without its images; give --data"
             )
-        source = settings.data or data.source
-        own = settings.data is None or settings.fit is not None
+        source, fit = settings.data or data.source, settings.fit or data.fit
+        data = dataclasses.replace(data, source=source, fit=fit)
+        if settings.data is not None and settings.fit is None:
+            data = dataclasses.replace(data, image_size=None, channels=None)
         try:
-            dataset = load(
-                source,
-                image_size=data.image_size if own else None,
-                channels=data.channels if own else None,
-                fit=settings.fit or data.fit,
-                held_out=data.held_out,
-                seed=data.seed,
-            )
+            dataset = dataset_of(data)
         except FileNotFoundError as error:
             raise FileNotFoundError(f"{error}; give --data, where it is") from None
         shape = dataset.train.shape[1:]
@@ -178,14 +171,13 @@ class Task:
 
     def data_protocol(self) -> dict[str, Any]:
         """Which images these are: for the protocol of a metric that reads them."""
-        count, settings = len(self.images), self.settings
-        some = self.images[np.linspace(0, count - 1, min(count, 64)).astype(int)]
+        settings = self.settings
         return {
             "data": settings.data or self.trained.config.data.source,
             "fit": settings.fit or self.trained.config.data.fit,
             "split": settings.split,
-            "images in the split": count,
-            "crc32 of 64 of them": zlib.crc32(some.tobytes()),
+            "images in the split": len(self.images),
+            "crc32 of 64 of them": crc32_of_some(self.images),
         }
 
     def model_protocol(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from ddpm_jax.interop.torch_file import read_torch_file
 from ddpm_jax.metrics.inception import SIZE
 from ddpm_jax.metrics.inception import Inception
 from ddpm_jax.transfer import misfit
+from ddpm_jax.trees import tree_of
 
 NAME = "pt_inception-2015-12-05-6726825d.pth"
 URL = f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{NAME}"
@@ -118,22 +119,27 @@ def convert(tensors: Mapping[str, np.ndarray], name: str = "it") -> dict[str, An
     weight / sqrt(var + epsilon) and shift = bias - mean factor: a part of the
     convolution before it, computed in float64.
     """
-    tree: dict[str, Any] = {}
+    leaves: dict[str, np.ndarray] = {}
     try:
         for key in tensors:
             if key.endswith(".conv.weight"):
                 module = key.removesuffix(".conv.weight")
-                _insert(tree, module.split("."), _folded(tensors, module))
-        _insert(tree, ["fc"], {"kernel": _float32(tensors["fc.weight"]).T})
+                # The convolutions before the first block are in a module of their own.
+                place = "stem/" if module.startswith("Conv2d") else ""
+                ours = f"params/{place}{module.replace('.', '/')}/conv"
+                kernel, bias = _folded(tensors, module)
+                leaves |= {f"{ours}/kernel": kernel, f"{ours}/bias": bias}
+        leaves["params/fc/kernel"] = _float32(tensors["fc.weight"]).T
     except KeyError as error:
         raise ValueError(
             f"{name} holds no Inception-v3 of FID: {error} is missing; {advice()}"
         ) from None
-    stem = {name: tree.pop(name) for name in list(tree) if name.startswith("Conv2d")}
-    return {"params": tree | {"stem": stem}}
+    return tree_of(leaves)
 
 
-def _folded(tensors: Mapping[str, np.ndarray], module: str) -> dict[str, Any]:
+def _folded(
+    tensors: Mapping[str, np.ndarray], module: str
+) -> tuple[np.ndarray, np.ndarray]:
     """The kernel [rows, columns, in, out] and the bias [out] of conv and bn."""
     kernel, weight, bias, mean, variance = (
         np.asarray(tensors[f"{module}.{name}"], np.float64)
@@ -147,17 +153,8 @@ def _folded(tensors: Mapping[str, np.ndarray], module: str) -> dict[str, Any]:
     )
     factor = weight / np.sqrt(variance + EPSILON)
     kernel = kernel.transpose(2, 3, 1, 0) * factor
-    return {
-        "conv": {"kernel": _float32(kernel), "bias": _float32(bias - mean * factor)}
-    }
+    return _float32(kernel), _float32(bias - mean * factor)
 
 
 def _float32(x: np.ndarray) -> np.ndarray:
     return np.asarray(x, np.float32)
-
-
-def _insert(tree: dict[str, Any], path: list[str], leaf: dict[str, Any]) -> None:
-    *parents, name = path
-    for parent in parents:
-        tree = tree.setdefault(parent, {})
-    tree[name] = leaf

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ddpm_jax.denoising_figure import write_denoising
-from ddpm_jax.figure_modes import Kind
-from ddpm_jax.figure_modes import at_least
-from ddpm_jax.figure_modes import held_out
-from ddpm_jax.figure_modes import images_of
-from ddpm_jax.image_features import image_features
-from ddpm_jax.neighbour_figure import read_samples
-from ddpm_jax.neighbour_figure import write_neighbours
 from ddpm_jax.neighbours import central
+from ddpm_jax.paper_figures.denoising import write_denoising
+from ddpm_jax.paper_figures.features import image_features
+from ddpm_jax.paper_figures.modes import Kind
+from ddpm_jax.paper_figures.modes import at_least
+from ddpm_jax.paper_figures.modes import held_out
+from ddpm_jax.paper_figures.modes import images_of
+from ddpm_jax.paper_figures.neighbours import read_samples
+from ddpm_jax.paper_figures.neighbours import write_neighbours
 from ddpm_jax.sampling import Trained
 from ddpm_jax.sampling import draw
 

@@ -10,16 +10,11 @@ import numpy as np
 
 from ddpm_jax import keys as per_image
 from ddpm_jax import parallel
-from ddpm_jax.boards import save_board
 from ddpm_jax.build import Parts
 from ddpm_jax.chains import model_on
 from ddpm_jax.chains import variance_remarks
 from ddpm_jax.denoise_mode import HALF
 from ddpm_jax.denoise_mode import check_level
-from ddpm_jax.denoising_table import Answer
-from ddpm_jax.denoising_table import as_csv
-from ddpm_jax.denoising_table import as_markdown
-from ddpm_jax.denoising_table import caption
 from ddpm_jax.editing.denoise import denoise
 from ddpm_jax.editing.denoise import denoise_sample
 from ddpm_jax.editing.denoise import denoising_grid
@@ -28,11 +23,17 @@ from ddpm_jax.files import replacing
 from ddpm_jax.images import to_model_range
 from ddpm_jax.images import to_uint8
 from ddpm_jax.meter import image_bar
-from ddpm_jax.plain_denoisers import METHODS
-from ddpm_jax.plain_denoisers import best_of
-from ddpm_jax.plain_denoisers import check_installed
-from ddpm_jax.plain_denoisers import psnr
+from ddpm_jax.paper_figures.boards import save_board
+from ddpm_jax.paper_figures.denoising_table import Answer
+from ddpm_jax.paper_figures.denoising_table import as_columns
+from ddpm_jax.paper_figures.denoising_table import as_markdown
+from ddpm_jax.paper_figures.denoising_table import caption
+from ddpm_jax.paper_figures.plain_denoisers import METHODS
+from ddpm_jax.paper_figures.plain_denoisers import best_of
+from ddpm_jax.paper_figures.plain_denoisers import check_installed
+from ddpm_jax.paper_figures.plain_denoisers import psnr
 from ddpm_jax.sampling import Trained
+from ddpm_jax.tables import write_csv
 from ddpm_jax.time_grids import TimeGrid
 
 STEPS = 100
@@ -73,12 +74,11 @@ def write_denoising(
                 above=[caption(x) for x in answers],
             )
         )
-    for name, text in (("csv", as_csv(table)), ("md", as_markdown(table))):
-        with replacing(out / f"denoising.{name}") as file:
-            file.write(text.encode())
-        written.append(out / f"denoising.{name}")
+    written.append(write_csv(out / "denoising.csv", as_columns(table)))
+    with replacing(out / "denoising.md") as file:
+        file.write(as_markdown(table).encode())
     print(as_markdown(table))
-    return written
+    return [*written, out / "denoising.md"]
 
 
 def compare(

@@ -1,7 +1,5 @@
 """What several methods made of noisy images, as tables."""
 
-import csv
-import io
 from typing import NamedTuple
 
 import numpy as np
@@ -29,17 +27,17 @@ def caption(answer: Answer) -> str:
     return f"{first}\n{rest}\n{decibels}"
 
 
-def as_csv(table: dict[float, list[Answer]]) -> str:
-    """The table: noise, method, setting, mean PSNR and its standard error."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["noise", "method", "setting", "psnr_db", "standard_error_db"])
-    for level, answers in table.items():
-        for x in answers[1:]:
-            error = x.psnr.std() / np.sqrt(len(x.psnr))
-            row = (f"{level:g}", x.name, x.setting, f"{x.psnr.mean():.2f}")
-            writer.writerow([*row, f"{error:.2f}"])
-    return text.getvalue()
+def as_columns(table: dict[float, list[Answer]]) -> dict[str, np.ndarray]:
+    """The columns of the table: noise, method, setting, mean PSNR and its error."""
+    answers = [(level, x) for level, row in table.items() for x in row[1:]]
+    errors = [x.psnr.std() / np.sqrt(len(x.psnr)) for _, x in answers]
+    return {
+        "noise": np.array([level for level, _ in answers], float),
+        "method": np.array([x.name for _, x in answers]),
+        "setting": np.array([x.setting for _, x in answers]),
+        "psnr_db": np.array([x.psnr.mean() for _, x in answers]).round(2),
+        "standard_error_db": np.array(errors).round(2),
+    }
 
 
 def as_markdown(table: dict[float, list[Answer]]) -> str:

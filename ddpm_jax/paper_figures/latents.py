@@ -13,7 +13,6 @@ import numpy as np
 
 from ddpm_jax import keys as per_image
 from ddpm_jax import parallel
-from ddpm_jax.boards import save_board
 from ddpm_jax.build import Parts
 from ddpm_jax.chains import model_on
 from ddpm_jax.chains import variance_remarks
@@ -22,6 +21,7 @@ from ddpm_jax.editing.shared_latents import share_latent
 from ddpm_jax.images import save_png
 from ddpm_jax.images import to_model_range
 from ddpm_jax.images import to_uint8
+from ddpm_jax.paper_figures.boards import save_board
 from ddpm_jax.sampling import Trained
 from ddpm_jax.time_grids import TimeGrid
 from ddpm_jax.time_grids import make_time_grid

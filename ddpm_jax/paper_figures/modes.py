@@ -8,16 +8,16 @@ import numpy as np
 from tyro.conf import Positional
 
 from ddpm_jax.config import Config
+from ddpm_jax.config import dataset_of
 from ddpm_jax.data import Dataset
-from ddpm_jax.data import load
 from ddpm_jax.data.decode import Policy
-from ddpm_jax.image_features import image_features
-from ddpm_jax.latent_figures import write_interpolation
-from ddpm_jax.latent_figures import write_shared
+from ddpm_jax.paper_figures.features import image_features
+from ddpm_jax.paper_figures.latents import write_interpolation
+from ddpm_jax.paper_figures.latents import write_shared
+from ddpm_jax.paper_figures.process import distance_to
+from ddpm_jax.paper_figures.process import write_progressive
+from ddpm_jax.paper_figures.process import write_strips
 from ddpm_jax.pictures import read_image
-from ddpm_jax.process_figures import distance_to
-from ddpm_jax.process_figures import write_progressive
-from ddpm_jax.process_figures import write_strips
 from ddpm_jax.sampling import Trained
 
 
@@ -165,16 +165,9 @@ def images_of(config: Config, source: str | None) -> Dataset:
     Raises:
       FileNotFoundError, ValueError: if they can't be had.
     """
-    data = config.data
+    data = dataclasses.replace(config.data, source=source or config.data.source)
     try:
-        return load(
-            source or data.source,
-            image_size=data.image_size,
-            channels=data.channels,
-            fit=data.fit,
-            held_out=data.held_out,
-            seed=data.seed,
-        )
+        return dataset_of(data)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error}; give --data, where it is") from None
 

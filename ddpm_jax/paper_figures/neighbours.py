@@ -1,19 +1,18 @@
 """The figure of nearest neighbours: Figures 12 and 15 of Ho et al. (2020)."""
 
-import csv
-import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from ddpm_jax.boards import save_board
 from ddpm_jax.data import Dataset
 from ddpm_jax.data import Images
-from ddpm_jax.files import replacing
-from ddpm_jax.image_features import FeatureFn
+from ddpm_jax.data import read_images
 from ddpm_jax.neighbours import Neighbours
 from ddpm_jax.neighbours import nearest
+from ddpm_jax.paper_figures.boards import save_board
+from ddpm_jax.paper_figures.features import FeatureFn
+from ddpm_jax.tables import write_csv
 
 BLOCK = 1024
 """Images of the data set that are in memory at a time."""
@@ -36,8 +35,7 @@ def write_neighbours(
         np.concatenate([samples[:, None], columns], axis=1),
         above=["sample", "nearest", *(f"{n}." for n in range(2, k + 1))],
     )
-    with replacing(out / "neighbours.csv") as file:
-        file.write(table(found).encode())
+    written = write_csv(out / "neighbours.csv", columns_of(found))
     some = dataset.held_out[np.arange(min(len(dataset.held_out), 256))]
     usual = np.median(search(some, dataset.train, features, 1).distance)
     print(
@@ -45,7 +43,7 @@ def write_neighbours(
         f"{np.median(found.distance[:, 0]):.4g} of {len(samples)} samples, "
         f"{usual:.4g} of {len(some)} held-out images"
     )
-    return [board, out / "neighbours.csv"]
+    return [board, written]
 
 
 def search(
@@ -61,39 +59,33 @@ def blocks(images: Images) -> Iterator[np.ndarray]:
         yield images[np.arange(start, min(start + BLOCK, len(images)))]
 
 
-def table(found: Neighbours) -> str:
-    """What was found, as CSV.
+def columns_of(found: Neighbours) -> dict[str, np.ndarray]:
+    """What was found, as the columns of a table.
 
     Example:
-      >>> print(table(Neighbours(np.array([[7]]), np.array([[0.5]]))), end="")
-      sample,rank,training_image,distance
-      0,1,7,0.5
+      >>> columns = columns_of(Neighbours(np.array([[7]]), np.array([[0.5]])))
+      >>> {name: column.tolist() for name, column in columns.items()}
+      {'sample': [0], 'rank': [1], 'training_image': [7], 'distance': [0.5]}
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["sample", "rank", "training_image", "distance"])
-    for (sample, rank), index in np.ndenumerate(found.rows):
-        distance = found.distance[sample, rank]
-        writer.writerow([sample, rank + 1, index, f"{distance:.6g}"])
-    return text.getvalue()
+    sample, rank = np.indices(found.rows.shape)
+    return {
+        "sample": sample.ravel(),
+        "rank": rank.ravel() + 1,
+        "training_image": found.rows.ravel(),
+        "distance": found.distance.ravel(),
+    }
 
 
 def read_samples(path: Path, num: int, shape: tuple[int, ...]) -> np.ndarray:
-    """The first num images of a samples.npz: uint8 [n, H, W, C].
+    """The first num images of an .npz, a folder or a zip: uint8 [n, H, W, C].
 
     Raises:
-      ValueError: unless it holds at least one image of the shape.
+      ValueError, FileNotFoundError: unless it holds images of the shape.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            samples = np.asarray(file["arr_0"])
-    except (KeyError, ValueError, AttributeError, EOFError) as error:
+    images = read_images(path, shape[-1])
+    if images.shape[1:] != shape:
         raise ValueError(
-            f"{path} can't be read as samples.npz of sample.py: {error}"
-        ) from None
-    if samples.dtype != np.uint8 or samples.shape[1:] != shape or not len(samples):
-        raise ValueError(
-            f"{path} holds {samples.dtype} {samples.shape}; give uint8 images of "
-            f"{shape}, as sample.py writes them"
+            f"the images of {path} are {images.shape[1:]} and the model's {shape} "
+            "(height, width, channels); give samples of this model"
         )
-    return samples[:num]
+    return images[np.arange(min(num, len(images)))]

@@ -11,24 +11,23 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from ddpm_jax.boards import save_board
 from ddpm_jax.data import Images
 from ddpm_jax.figures import forward_frames
-from ddpm_jax.files import replacing
-from ddpm_jax.image_features import FeatureFn
 from ddpm_jax.metrics.frechet import frechet_distance
 from ddpm_jax.metrics.statistics import Statistics
 from ddpm_jax.metrics.statistics import statistics_of
 from ddpm_jax.metrics.statistics import stream
-from ddpm_jax.neighbour_figure import blocks
+from ddpm_jax.paper_figures.boards import save_board
+from ddpm_jax.paper_figures.features import FeatureFn
+from ddpm_jax.paper_figures.neighbours import blocks
+from ddpm_jax.plots import FRECHET
+from ddpm_jax.plots import NOISY
+from ddpm_jax.plots import PREDICTED
+from ddpm_jax.plots import plot_progress
 from ddpm_jax.sampling import Trained
 from ddpm_jax.sampling import draw_frames
 from ddpm_jax.sampling import even_steps
 from ddpm_jax.tables import write_csv
-
-PREDICTED, NOISY = "rmse_of_predicted_x_0", "rmse_of_x_t"
-FRECHET = "frechet_distance_of_predicted_x_0"
-HOW = 'pip install "ddpm_jax[figures]"'
 
 
 def write_strips(
@@ -135,34 +134,3 @@ def distance_to(images: Images, features: FeatureFn) -> Distance:
         return frechet_distance(found.mu, found.sigma, truth.mu, truth.sigma)
 
     return distance
-
-
-def plot_progress(path: Path, curves: dict[str, np.ndarray]) -> list[Path]:
-    """Plots curves over the t of a chain, from noise on the left to the sample.
-
-    Where matplotlib is missing it says so in one line, and no file is written.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        print(f"remark: no {path.name}, for which {HOW}")
-        return []
-    t, count = curves["t"], 2 if FRECHET in curves else 1
-    # Not pyplot, which has a global state and looks for a screen.
-    figure = Figure(figsize=(5.5 * count, 3.4), layout="constrained")
-    panels = figure.subplots(1, count, squeeze=False)[0]
-    panels[0].plot(t, curves[NOISY], color="0.6", label="$x_t$")
-    panels[0].plot(t, curves[PREDICTED], color="C0", label="predicted $x_0$")
-    panels[0].set_ylabel("RMSE to the sample (of 255)")
-    panels[0].legend()
-    if count == 2:
-        panels[1].plot(t, curves[FRECHET], color="C0")
-        panels[1].set_ylabel("Fréchet distance of predicted $x_0$")
-    for axes in panels:
-        axes.set(
-            xlabel="t, from noise to the sample", xlim=(t[0], t[-1]), ylim=(0, None)
-        )
-        axes.grid(alpha=0.3)
-    with replacing(path) as file:
-        figure.savefig(file, format="png", dpi=120)
-    return [path]
