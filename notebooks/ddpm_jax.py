@@ -14,7 +14,9 @@
 #
 # Ho, Jain and Abbeel, *Denoising Diffusion Probabilistic Models* (2020), step by step:
 # noise real digits, train a small network to undo it, draw new digits, and watch a
-# chain turn noise into one. On a CPU the whole notebook takes some minutes.
+# chain turn noise into one. Then what the same network can do besides: draw in 20
+# steps, clean a noisy image, say how likely an image is, and, told labels, draw what is
+# asked for. On a CPU the whole notebook takes some minutes.
 #
 # This notebook is kept as a percent script. To build the `.ipynb` from it:
 #
@@ -57,15 +59,21 @@ from IPython.display import HTML
 from matplotlib.animation import FuncAnimation
 
 from ddpm_jax import SCHEDULES
+from ddpm_jax import bits_per_dim
+from ddpm_jax import classifier_free_eps
 from ddpm_jax import ddpm_sample
 from ddpm_jax import ddpm_sample_frames
+from ddpm_jax import dpmpp_sample
 from ddpm_jax import make_schedule
+from ddpm_jax import make_time_grid
 from ddpm_jax import q_sample
 from ddpm_jax import simple_loss
 from ddpm_jax.data import batches
 from ddpm_jax.data import load
 from ddpm_jax.data import load_digits
 from ddpm_jax.devices import device_report
+from ddpm_jax.editing.denoise import denoise
+from ddpm_jax.guidance import drop_labels
 from ddpm_jax.images import grid
 from ddpm_jax.images import to_model_range
 from ddpm_jax.images import to_uint8
@@ -111,6 +119,7 @@ def show(images, columns=None, height=4.0):
 # %%
 images, labels = load_digits()
 print(images.shape, images.dtype, "labels of the first:", labels[:8].tolist())
+digits = load("digits")  # the same, of which 360 are held out
 show(images[:24], columns=8)
 
 # %% [markdown]
@@ -141,10 +150,11 @@ show(rows.reshape(-1, 8, 8, 1), columns=1 + len(steps), height=3)
 
 
 # %%
-def small_unet():
+def small_unet(num_classes=None):
     """A U-Net for 8x8 gray images."""
     return UNet(
         out_channels=1,
+        num_classes=num_classes,
         ch=4 if SMOKE else 32,
         ch_mult=(1,) if SMOKE else (1, 2),
         num_res_blocks=1,
@@ -154,15 +164,11 @@ def small_unet():
     )
 
 
-def train_digits(model, seed=0):
+def train_digits(model, loss_fn, seed=0):
     """Trains a network on the digits; returns the EMA of its parameters."""
     optimiser = make_optimiser(
         2e-3, warmup_steps=TRAIN_STEPS // 16, decay_steps=TRAIN_STEPS
     )
-
-    def loss_fn(params, keys, x_0, dropout_keys):
-        return simple_loss(params, keys, x_0, eps_fn=model.apply, schedule=schedule)
-
     # A pure step: state, batch and key in, state and scalars out.
     step = functools.partial(
         train_step, loss_fn=loss_fn, optimiser=optimiser, ema_decay=0.99, flip=False
@@ -170,10 +176,11 @@ def train_digits(model, seed=0):
     step = jax.jit(step, donate_argnums=0)
 
     init_key, train_key = jax.random.split(jax.random.key(seed))
+    labels = None if model.num_classes is None else digits.train_labels
+    feed = batches(digits.train, labels, seed=seed, start_step=0, batch_size=BATCH_SIZE)
     x, t = jnp.zeros((1, 8, 8, 1)), jnp.zeros(1, jnp.int32)
-    state = init_state(jax.jit(model.init)(init_key, x, t), optimiser)
-    digits = load("digits").train
-    feed = batches(digits, seed=seed, start_step=0, batch_size=BATCH_SIZE)
+    params = jax.jit(model.init)(init_key, x, t)
+    state = init_state(params, optimiser)
     losses = []
     for _ in range(TRAIN_STEPS):
         # The step folds its own number into the key, so that one key serves them all.
@@ -188,7 +195,12 @@ def train_digits(model, seed=0):
 # %%
 if WORKDIR is None:
     model = small_unet()
-    params, shape = train_digits(model), (8, 8, 1)
+
+    def loss_fn(params, keys, x_0, dropout_keys):
+        """L_simple [B]; there is no dropout in this network."""
+        return simple_loss(params, keys, x_0, eps_fn=model.apply, schedule=schedule)
+
+    params, shape = train_digits(model, loss_fn), (8, 8, 1)
     functions = {"eps_fn": model.apply, "variance": "fixed_large", "clip_x0": True}
 else:
     trained = load_trained(WORKDIR)
@@ -252,6 +264,94 @@ def draw_frame(number):
 animation = FuncAnimation(figure, draw_frame, frames=len(boards), interval=80)
 plt.close(figure)
 HTML(animation.to_jshtml())
+
+# %% [markdown]
+# ## Draw in 20 steps
+#
+# The network knows every t, so a chain may leave some out. A `TimeGrid` says which t
+# are asked; DPM-Solver++ follows the chain's flow from one to the next by a method of
+# second order. `docs/samplers.md` shows and measures all the samplers.
+
+# %%
+time_grid = make_time_grid(schedule, min(20, schedule.num_timesteps))
+sample_fast = functools.partial(dpmpp_sample, grid=time_grid, **functions)
+sample_fast = jax.jit(sample_fast, static_argnames="shape")
+show(to_uint8(sample_fast(params, jax.random.key(1), (NUM_IMAGES, *shape))))
+
+# %% [markdown]
+# ## Clean an image
+#
+# A noisy image, scaled, is an x_t: that of the t whose noise is as strong. So one call
+# of the network cleans it, and the answer is the mean of all images that may lie
+# behind. These digits are held out: the network has not seen them.
+
+# %%
+if shape == (8, 8, 1):
+    clean = to_model_range(jnp.asarray(digits.held_out[np.arange(8)]))
+    noise = 0.5  # its standard deviation, where the pixels are -1 to 1
+    noisy = clean + noise * jax.random.normal(jax.random.key(2), clean.shape)
+    cleaned = jax.jit(denoise, static_argnames=(*functions,))(
+        params, noisy, noise=noise, schedule=schedule, **functions
+    )
+    for name, x in {"noisy": noisy, "cleaned": cleaned}.items():
+        error = jnp.mean((to_uint8(x) / 255.0 - to_uint8(clean) / 255.0) ** 2)
+        print(f"{name}: PSNR {-10 * jnp.log10(error):.1f} dB")
+    show(to_uint8(jnp.concatenate([clean, noisy, cleaned])), columns=8, height=3)
+
+# %% [markdown]
+# ## How likely is an image?
+#
+# The loss weighs all t alike; the variational bound (Eq. 5) weighs them so that their
+# sum is the length of a code: bits for each pixel, of which 8 would do without a model.
+# Nearly all of them go to the smallest t, the details that nobody sees.
+
+# %%
+if shape == (8, 8, 1):
+    evaluate = jax.jit(bits_per_dim, static_argnames=(*functions,))
+    bits = evaluate(params, jax.random.key(3), clean, schedule=schedule, **functions)
+    terms = np.asarray(bits.terms).mean((0, 1))  # [T]
+    print(f"{terms.sum() + float(bits.prior.mean()):.2f} bits/dim")
+    plt.plot(terms)
+    plt.xlabel("t"), plt.ylabel("L_t, bits/dim"), plt.yscale("log")
+    plt.show()
+
+# %% [markdown]
+# ## Draw what is asked for
+#
+# A second network is told which digit it sees, but for one time in ten, where it is
+# told nothing: label 10. So it knows eps with and without a label, and classifier-free
+# guidance (Ho and Salimans 2022) goes on in the direction from the one to the other.
+# Guidance is a function from eps_fn to eps_fn: every sampler takes it.
+
+# %%
+NUM_CLASSES = 10
+labelled = small_unet(NUM_CLASSES)
+linear_schedule = make_schedule(SCHEDULES["linear"](NUM_TIMESTEPS, 1e-4, 0.02))
+
+
+def labelled_loss(params, keys, x_0, dropout_keys, labels):
+    """L_simple [B] of a network that is told a label, or none."""
+    labels = drop_labels(dropout_keys, labels, NUM_CLASSES, 0.1)
+    eps_fn = functools.partial(labelled.apply, labels=labels)
+    return simple_loss(params, keys, x_0, eps_fn=eps_fn, schedule=linear_schedule)
+
+
+labelled_params = train_digits(labelled, labelled_loss)
+
+# %%
+asked = jnp.arange(2 * NUM_CLASSES) % NUM_CLASSES
+guided = functools.partial(
+    classifier_free_eps,
+    eps_fn=labelled.apply,
+    labels=asked,
+    null_label=NUM_CLASSES,
+    scale=2.0,
+)
+time_grid = make_time_grid(linear_schedule, min(20, NUM_TIMESTEPS))
+sample_asked = functools.partial(dpmpp_sample, grid=time_grid, eps_fn=guided)
+sample_asked = jax.jit(sample_asked, static_argnames="shape")
+x_0 = sample_asked(labelled_params, jax.random.key(4), (len(asked), 8, 8, 1))
+show(to_uint8(x_0), columns=NUM_CLASSES, height=2)
 
 # %% [markdown]
 # ## Further
