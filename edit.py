@@ -20,8 +20,8 @@ from ddpm_jax.edit_modes import Upscale
 
 
 @configure(CascadeSubcommandArgs, OmitArgPrefixes, OmitSubcommandPrefixes)
-@dataclass(frozen=True)
-class Edit:
+@dataclass(frozen=True, kw_only=True)
+class Edit(command.ModelOptions):
     """Edits pictures with a trained model that was told nothing of the task.
 
     edit.py MODE --help lists what a mode takes. Pictures are brought to the model's
@@ -31,8 +31,6 @@ class Edit:
 
     mode: Inpaint | Img2img | Upscale | Colourise | Deblur | Denoise
     """What to do."""
-    workdir: Path
-    """The folder of the run, or a .safetensors file of its weights."""
     out: Path = Path("edited")
     """The folder for NAME_0.png, NAME_1.png, ... and before_after.png."""
     num: int = 1
@@ -43,10 +41,6 @@ class Edit:
     """How a picture of another size is brought to the right one; see docs/data.md."""
     batch_size: int = 64
     """Pictures edited at a time."""
-    step: int | None = None
-    """Take the checkpoint of this step; the newest if not given."""
-    ema: bool = True
-    """Take the running average of the parameters, as the paper does."""
 
 
 def main(arguments: list[str]) -> int:
@@ -62,7 +56,7 @@ def main(arguments: list[str]) -> int:
     from ddpm_jax import sampling
     from ddpm_jax.edit_files import write_edits
 
-    trained = sampling.load_trained(options.workdir, step=options.step, ema=options.ema)
+    trained = sampling.load_model(options)
     print("\n".join([sampling.describe(trained), *options.mode.remarks(trained.parts)]))
     written = write_edits(
         options.out,

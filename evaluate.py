@@ -9,26 +9,18 @@ from ddpm_jax.evaluation.task import Settings
 
 
 @dataclass(frozen=True)
-class Evaluate(Settings):
+class Evaluate(command.ModelOptions, Settings):
     """Measures a trained model; prints and stores each number with its protocol.
 
     Needs the workdir of a run, and its images. After an interruption the same command
     goes on.
     """
 
-    workdir: Path | None = None
-    """The folder of the run, or a .safetensors file of its weights."""
-    pretrained: str | None = None
-    """A model of another project instead: a path, or owner/name on Hugging Face."""
     metrics: str = "nll"
     """Which numbers, with commas between; docs/evaluation.md says what there is."""
     out: Path | None = None
     """The folder for metrics.json and tables; evaluation/ in the workdir if not given,
     or here for a file of weights or --pretrained."""
-    step: int | None = None
-    """Take the checkpoint of this training step; the newest if not given."""
-    ema: bool = True
-    """Take the running average of the parameters, as the paper does."""
 
 
 def main(arguments: list[str]) -> int:
@@ -48,9 +40,7 @@ def main(arguments: list[str]) -> int:
     out = options.out or records.default_out(options.workdir)
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; give a folder")
-    trained = sampling.load_model(
-        options.workdir, options.pretrained, step=options.step, ema=options.ema
-    )
+    trained = sampling.load_model(options)
     print(sampling.describe(trained))
     records.evaluate(out, trained, options, names)
     print(f"stored in {out / records.RECORDS}")

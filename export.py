@@ -9,25 +9,18 @@ from ddpm_jax import command
 
 
 @dataclass(frozen=True)
-class Export:
+class Export(command.ModelOptions):
     """Writes a trained model for diffusers, for this project, or as a program."""
 
-    workdir: Path | None = None
-    """The folder of the run, or a .safetensors file of its weights."""
-    pretrained: str | None = None
-    """A model of another project instead: a path, or owner/name on Hugging Face."""
     format: Literal["diffusers", "safetensors", "stablehlo"] = "diffusers"
     """A folder for DDPMPipeline, a file of weights, or the sampler as a program."""
     out: Path | None = None
     """The new folder, or the file of weights."""
-    step: int | None = None
-    """Take the checkpoint of this training step; the newest if not given."""
-    ema: bool = True
-    """Take the running average of the parameters, as the paper does."""
-    sampler: command.Sampler = "ddpm"
-    """The chain of a program, as of sample.py."""
+    sampler: command.Sampler | None = None
+    """The chain of a program, as of sample.py, or the scheduler of a folder, ddpm or
+    ddim; the model's own if not given."""
     steps: int | None = None
-    """Its steps; all that the model was trained on if not given."""
+    """Steps of a program; all that the model was trained on if not given."""
     label: tuple[int, ...] = ()
     """The classes that a program draws, one after another, if the model knows any."""
     guidance: float = 1.0
@@ -45,21 +38,23 @@ def main(arguments: list[str]) -> int:
 
     if options.out is None:
         raise ValueError("give --out, where to write")
-    chosen = chain_of_options(options, "uniform") != Chain()
-    if options.format != "stablehlo" and chosen:
+    chosen = chain_of_options(options, sampler="ddpm", spacing="uniform")
+    if options.format == "diffusers":
+        chosen = chosen._replace(sampler="ddpm")
+    if options.format != "stablehlo" and chosen != Chain():
         raise ValueError(
-            "--sampler, --steps, --label and --guidance are for --format stablehlo"
+            "--steps, --label and --guidance are for --format stablehlo, --sampler for "
+            "that and for diffusers"
         )
-    trained = sampling.load_model(
-        options.workdir, options.pretrained, step=options.step, ema=options.ema
-    )
+    trained = sampling.load_model(options)
     print(sampling.describe(trained))
     if options.format == "diffusers":
-        written = exporting.export_diffusers(trained, options.out)
+        written = exporting.export_diffusers(trained, options.out, options.sampler)
     elif options.format == "safetensors":
         written = exporting.export_safetensors(trained, options.out)
     else:
-        chain = chain_of_options(options, trained.spacing)
+        own = {"sampler": trained.sampler, "spacing": trained.spacing}
+        chain = chain_of_options(options, **own)
         written = exporting.export_sampler(trained, options.out, chain)
     print("\n".join(f"wrote {path}" for path in written))
     return 0

@@ -19,8 +19,8 @@ from ddpm_jax.paper_figures.modes import Strips
 
 
 @configure(CascadeSubcommandArgs, OmitArgPrefixes, OmitSubcommandPrefixes)
-@dataclass(frozen=True)
-class Figure:
+@dataclass(frozen=True, kw_only=True)
+class Figure(command.ModelOptions):
     """Draws a figure of a trained model, as the paper has them.
 
     figure.py KIND --help lists what a figure takes; docs/figures.md shows them.
@@ -35,16 +35,10 @@ class Figure:
         | Denoising
     )
     """What to draw."""
-    workdir: Path
-    """The folder of the run, or a .safetensors file of its weights."""
     out: Path = Path("figures")
     """The folder for the files."""
     seed: int = 0
     """Of all that is drawn."""
-    step: int | None = None
-    """Take the checkpoint of this step; the newest if not given."""
-    ema: bool = True
-    """Take the running average of the parameters, as the paper does."""
 
 
 def main(arguments: list[str]) -> int:
@@ -57,7 +51,7 @@ def main(arguments: list[str]) -> int:
     from ddpm_jax import chains
     from ddpm_jax import sampling
 
-    trained = sampling.load_trained(options.workdir, step=options.step, ema=options.ema)
+    trained = sampling.load_model(options)
     chains.check_unlabelled(trained.parts)
     print(sampling.describe(trained))
     written = options.kind.write(options.out, trained, options.seed)

@@ -8,7 +8,7 @@ from ddpm_jax import command
 
 
 @dataclass(frozen=True)
-class Sample:
+class Sample(command.ModelOptions):
     """Draws images from a trained model, or noises a picture with --forward.
 
     Needs only the workdir of a run. Image i depends on the seed and i alone, whatever
@@ -16,10 +16,6 @@ class Sample:
     the same command goes on.
     """
 
-    workdir: Path | None = None
-    """The folder of the run, or a .safetensors file of its weights."""
-    pretrained: str | None = None
-    """A model of another project instead: a path, or owner/name on Hugging Face."""
     num: int = 64
     """How many images."""
     start: int = 0
@@ -28,8 +24,9 @@ class Sample:
     """Which images."""
     out: Path = Path("samples")
     """The folder for grid.png and samples.npz (uint8 [N, H, W, C] under arr_0)."""
-    sampler: command.Sampler = "ddpm"
-    """ddpm is the paper's chain; for the others give --steps, 10 to 50."""
+    sampler: command.Sampler | None = None
+    """ddpm is the paper's chain, and taken if not given, but for a folder of diffusers
+    whose own is ddim; for all but ddpm give --steps, 10 to 50."""
     steps: int | None = None
     """Steps of the chain; all that the model was trained on if not given."""
     spacing: command.Spacing | None = None
@@ -43,12 +40,8 @@ class Sample:
     """Classifier-free guidance towards the label; 1 is none, 2 a usual scale."""
     threshold: float | None = None
     """Dynamic thresholding: the percentile, such as 0.995; clipping if not given."""
-    step: int | None = None
-    """Take the checkpoint of this training step; the newest if not given."""
     batch_size: int = 64
     """Images drawn at a time."""
-    ema: bool = True
-    """Take the running average of the parameters, as the paper does."""
     progressive: bool = False
     """Also write the chains of the first 8 images: two strips and an animation."""
     frames: int = 10
@@ -82,17 +75,18 @@ def main(arguments: list[str]) -> int:
             )
         ]
     else:
-        trained = sampling.load_model(
-            options.workdir, options.pretrained, step=options.step, ema=options.ema
-        )
-        chain = chains.chain_of_options(options, trained.spacing)
+        trained = sampling.load_model(options)
+        own = {"sampler": trained.sampler, "spacing": trained.spacing}
+        chain = chains.chain_of_options(options, **own)
         if options.progressive and not chain.takes_all_steps():
             raise ValueError(
-                "--progressive shows the paper's chain of all steps; leave out "
-                "--sampler, --steps, --spacing, --eta and --threshold"
+                "--progressive shows the paper's chain of all steps; give --sampler "
+                "ddpm, and leave out --steps, --spacing, --eta and --threshold"
             )
         chains.check_chain(trained.parts, chain)
         print(sampling.describe(trained))
+        if chain.sampler != (options.sampler or "ddpm"):
+            print(f"drawn with {chain.sampler}, as its authors do; or give --sampler")
         options.out.mkdir(parents=True, exist_ok=True)
         written = drawing.write_samples(
             options.out,

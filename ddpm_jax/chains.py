@@ -49,22 +49,25 @@ class Chain(NamedTuple):
         return self._replace(label=(), guidance=1.0) == Chain()
 
 
-def chain_of_options(options: object, spacing: str) -> Chain:
+def chain_of_options(options: object, *, sampler: str, spacing: str) -> Chain:
     """The chain that options name by the fields of `Chain`, with defaults for the rest.
 
-    spacing is the model's own; a shorter chain takes it if the options name none, but
-    for the samplers of Karras et al. (2022), which take that paper's.
+    sampler and spacing are the model's own, for options that name none. Only a shorter
+    chain takes the spacing, and the samplers of Karras et al. (2022) that paper's.
 
     Example:
       >>> from types import SimpleNamespace
-      >>> chain = chain_of_options(SimpleNamespace(sampler="ddim", steps=5), "leading")
+      >>> options = SimpleNamespace(sampler=None, steps=5)
+      >>> chain = chain_of_options(options, sampler="ddim", spacing="leading")
       >>> chain.sampler, chain.steps, chain.spacing
       ('ddim', 5, 'leading')
     """
     fields = [name for name in Chain._fields if hasattr(options, name)]
     given = {name: getattr(options, name) for name in fields}
+    if given.get("sampler") is None:
+        given["sampler"] = sampler
     if given.get("spacing") is None:
-        own = "karras" if given.get("sampler") in ("heun", "edm") else spacing
+        own = "karras" if given["sampler"] in ("heun", "edm") else spacing
         given["spacing"] = own if given.get("steps") else "uniform"
     return Chain(**given)
 

@@ -35,6 +35,20 @@ EXIT_CODES: dict[type[BaseException], int] = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class ModelOptions:
+    """Which trained model a script takes; `sampling.load_model` reads it."""
+
+    workdir: Path | None = None
+    """The folder of the run, or a .safetensors file of its weights."""
+    pretrained: str | None = None
+    """A model of another project instead: a path, or owner/name on Hugging Face."""
+    step: int | None = None
+    """Take the checkpoint of this training step; the newest if not given."""
+    ema: bool = True
+    """Take the running average of the parameters, as the paper does."""
+
+
 def parse(kind: type[Options], arguments: list[str]) -> Options:
     """Parses arguments to a dataclass; one that extends Config reads --config FILE.
 

@@ -219,8 +219,16 @@ def schedule_of(config: Config) -> Schedule:
     return make_schedule(betas)
 
 
+NOT_GIVEN = "not given"
+"""The source of the images of another project's model, which comes without them."""
+
+
 def dataset_of(data: Data) -> Dataset:
     """The images that a section of a config names; errors as `data.load`."""
+    if data.source == NOT_GIVEN:
+        raise ValueError(
+            "a model of another project comes without its images; give --data"
+        )
     return load(
         data.source,
         image_size=data.image_size,

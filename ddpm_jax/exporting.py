@@ -17,6 +17,7 @@ from ddpm_jax.chains import remarks
 from ddpm_jax.chains import sample_images
 from ddpm_jax.files import new_folder
 from ddpm_jax.interop.diffusers_out import write_folder
+from ddpm_jax.interop.scheduler_config import SAMPLERS
 from ddpm_jax.sampling import Trained
 from ddpm_jax.trees import named
 from ddpm_jax.weights import save_weights
@@ -28,8 +29,12 @@ SAMPLER = "sampler.jax_export"
 WEIGHTS = "weights.safetensors"
 
 
-def export_diffusers(trained: Trained, out: Path) -> list[Path]:
-    """Writes a folder for diffusers' DDPMPipeline.
+def export_diffusers(
+    trained: Trained, out: Path, sampler: str | None = None
+) -> list[Path]:
+    """Writes a folder for diffusers' DDPMPipeline, or its DDIMPipeline.
+
+    sampler is ddpm or ddim; the model's own if None.
 
     Raises:
       ValueError: if diffusers has no such model, or out is not empty.
@@ -37,7 +42,19 @@ def export_diffusers(trained: Trained, out: Path) -> list[Path]:
     tensors = {
         name.removeprefix("params/"): array for name, array in flat(trained).items()
     }
-    write_folder(out, dataclasses.asdict(trained.config), tensors)
+    sampler = sampler or trained.sampler
+    if sampler not in SAMPLERS.values():
+        raise ValueError(
+            f"sampler is {sampler!r}; a folder of diffusers is for one of "
+            f"{', '.join(SAMPLERS.values())}"
+        )
+    write_folder(
+        out,
+        dataclasses.asdict(trained.config),
+        tensors,
+        sampler=sampler,
+        spacing=trained.spacing,
+    )
     return [out]
 
 
@@ -64,6 +81,7 @@ def save(trained: Trained, path: Path) -> Path:
         config=dataclasses.asdict(trained.config),
         ema=trained.ema,
         origin=trained.origin,
+        sampler=trained.sampler,
         spacing=trained.spacing,
     )
 

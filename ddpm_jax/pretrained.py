@@ -14,16 +14,20 @@ import optax
 from ddpm_jax.build import Parts
 from ddpm_jax.build import build
 from ddpm_jax.build import init_params
+from ddpm_jax.config import NOT_GIVEN
 from ddpm_jax.config import Config
+from ddpm_jax.interop.diffusers import completed
 from ddpm_jax.interop.diffusers import is_diffusers
 from ddpm_jax.interop.diffusers import read_folder
+from ddpm_jax.interop.diffusers import shapes_in
 from ddpm_jax.interop.names import diffusers_name
 from ddpm_jax.interop.original import is_original
 from ddpm_jax.interop.original import read_original
-from ddpm_jax.interop.scheduler_config import DDPM
 from ddpm_jax.interop.tensors import Shapes
 from ddpm_jax.interop.tensors import to_params
 from ddpm_jax.transfer import shapes
+from ddpm_jax.trees import named
+from ddpm_jax.trees import tree_of
 from ddpm_jax.validation import from_dict
 
 
@@ -32,6 +36,7 @@ class Pretrained(NamedTuple):
 
     config: Config
     params: optax.Params
+    sampler: str  # that its authors draw with
     spacing: str  # of the steps of a short chain
     origin: str  # what it is, in a few words
 
@@ -56,18 +61,22 @@ def read_diffusers(path: Path, *, ema: bool) -> Pretrained:
         raise ValueError(f"{path} holds one set of weights; leave out --no-ema")
     folder = read_folder(path)
     config = config_of(folder.config, path)
-    params = to_params(
+    network = shapes_of(build(config))
+    stored = to_params(
         folder.tensors,
-        shapes_of(build(config)),
+        shapes_in(folder, network),
         naming=diffusers_name,
         levels=len(config.model.ch_mult),
         torch=True,
         source=path,
     )
+    params = tree_of(completed(folder, named(stored["params"]), network))
     origin = f"{path}, a folder of diffusers"
-    if folder.scheduler != DDPM:
-        origin += f" for a {folder.scheduler}; --sampler ddim draws as that does"
-    return Pretrained(config, params, folder.spacing, origin)
+    if folder.sampler != "ddpm":
+        origin += f", whose own sampler is {folder.sampler}"
+    return Pretrained(
+        config, {"params": params}, folder.sampler, folder.spacing, origin
+    )
 
 
 def read_other(path: Path, *, ema: bool) -> Pretrained:
@@ -82,12 +91,12 @@ def read_other(path: Path, *, ema: bool) -> Pretrained:
         torch=model.torch,
         source=path,
     )
-    return Pretrained(config, params, "uniform", model.origin)
+    return Pretrained(config, params, "ddpm", "uniform", model.origin)
 
 
 def config_of(sections: dict[str, dict[str, object]], source: object) -> Config:
     """The config of sections that another project's files made up."""
-    data = {"source": "not given", **sections.get("data", {})}
+    data = {"source": NOT_GIVEN, **sections.get("data", {})}
     try:
         return from_dict({**sections, "data": data})
     except ValueError as error:

@@ -21,11 +21,13 @@ from ddpm_jax.chains import Chain
 from ddpm_jax.chains import sample_frames
 from ddpm_jax.chains import sample_images
 from ddpm_jax.checkpoint import restore_weights
+from ddpm_jax.command import ModelOptions
 from ddpm_jax.config import Config
 from ddpm_jax.interop.hub import NOTES
 from ddpm_jax.interop.hub import fetch
 from ddpm_jax.pretrained import is_pretrained
 from ddpm_jax.pretrained import read_pretrained
+from ddpm_jax.samplers import SAMPLERS
 from ddpm_jax.samplers.ddpm import Frames
 from ddpm_jax.spacings import SPACINGS
 from ddpm_jax.transfer import misfit
@@ -43,6 +45,7 @@ class Trained(NamedTuple):
     step: int
     ema: bool
     origin: str | None = None  # what it is if no run here trained it
+    sampler: str = "ddpm"  # that its authors draw with
     spacing: str = "uniform"  # of the steps of a short chain, as its authors draw
 
 
@@ -70,6 +73,7 @@ def load_trained(
             step=0,
             ema=ema,
             origin=model.origin,
+            sampler=model.sampler,
             spacing=model.spacing,
         )
     if Path(workdir).suffix == SUFFIX:
@@ -97,15 +101,16 @@ def load_file(path: Path, *, step: int | None, ema: bool) -> Trained:
     if step is not None or stored.ema > ema:
         which = "the EMA" if stored.ema else "the parameters"
         raise ValueError(f"{path} holds {which} of one step; no other can be had")
-    if stored.spacing not in SPACINGS:
-        raise ValueError(
-            f"spacing is {stored.spacing!r:.80} in {path}; this project has "
-            f"{', '.join(SPACINGS)}"
-        )
+    for field, known in (("sampler", SAMPLERS), ("spacing", SPACINGS)):
+        if (found := getattr(stored, field)) not in known:
+            raise ValueError(
+                f"{field} is {found!r:.80} in {path}; this project has "
+                f"{', '.join(known)}"
+            )
     config = from_dict(stored.config)
     parts = build(config)
     check_weights(parts, stored.params, path)
-    what = stored.ema, stored.origin, stored.spacing
+    what = stored.ema, stored.origin, stored.sampler, stored.spacing
     return Trained(config, parts, stored.params, stored.step, *what)
 
 
@@ -124,23 +129,22 @@ def load_pretrained(name: str, *, step: int | None = None, ema: bool = True) -> 
     return trained._replace(origin=f"{trained.origin or name}; {note}")
 
 
-def load_model(
-    workdir: Path | None, pretrained: str | None, *, step: int | None, ema: bool
-) -> Trained:
-    """Reads what a script was given: a --workdir, or a model of --pretrained.
+def load_model(options: ModelOptions) -> Trained:
+    """Reads the model that a script was given: of --workdir, or of --pretrained.
 
     Raises:
       FileNotFoundError, ModuleNotFoundError, ValueError: as load_pretrained.
     """
+    workdir, pretrained = options.workdir, options.pretrained
     if workdir is not None and pretrained is not None:
         raise ValueError("give either --workdir or --pretrained, and not both")
     if pretrained is not None:
-        return load_pretrained(pretrained, step=step, ema=ema)
+        return load_pretrained(pretrained, step=options.step, ema=options.ema)
     if workdir is None:
         raise ValueError(
             "give --workdir, the folder of a run, such as runs/digits, or --pretrained"
         )
-    return load_trained(workdir, step=step, ema=ema)
+    return load_trained(workdir, step=options.step, ema=options.ema)
 
 
 def check_weights(parts: Parts, params: optax.Params, workdir: str | Path) -> None:

@@ -60,7 +60,10 @@ def uniform_times(table: np.ndarray, num_steps: int) -> np.ndarray:
       >>> uniform_times(np.zeros(1000), 4)
       array([999., 666., 333.,   0.])
     """
-    return np.linspace(table.size - 1, 0, num_steps)
+    if num_steps == 1:
+        return np.array([table.size - 1.0])
+    # Upwards, as diffusers' linspace has them: the other way the last digits differ.
+    return np.linspace(0, table.size - 1, num_steps)[::-1]
 
 
 def quadratic_times(table: np.ndarray, num_steps: int) -> np.ndarray:

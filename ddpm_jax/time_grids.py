@@ -182,9 +182,12 @@ def _log_alpha_bar(schedule: Schedule) -> np.ndarray:
 
 
 def _different(times: np.ndarray, num_timesteps: int) -> np.ndarray:
-    """Rounds falling times to different whole t, moved apart where they would meet."""
+    """Rounds falling times to different whole t, moved apart where they would meet.
+
+    Halves go to the even t, as diffusers' do.
+    """
     order = np.arange(times.size)
-    rising = np.floor(times[::-1] + 0.5).astype(int) - order
+    rising = np.rint(times[::-1]).astype(int) - order
     apart = np.maximum(np.maximum.accumulate(rising), 0)
     return (np.minimum(apart, num_timesteps - times.size) + order)[::-1]
 

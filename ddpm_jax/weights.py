@@ -30,6 +30,7 @@ class Stored(NamedTuple):
     config: dict[str, Any]
     ema: bool = True
     origin: str | None = None  # what it is if no run of this project trained it
+    sampler: str = "ddpm"  # that its authors draw with
     spacing: str = "uniform"  # of the steps of a short chain, as its authors draw
 
 
@@ -53,11 +54,12 @@ def save_weights(
     dtype: DTypeLike = jnp.float32,
     ema: bool = True,
     origin: str | None = None,
+    sampler: str = "ddpm",
     spacing: str = "uniform",
 ) -> Path:
     """Writes a tree of weights as dtype, with the step and the config of its run.
 
-    ema, origin and spacing are as of `Stored`.
+    ema, origin, sampler and spacing are as of `Stored`.
 
     Example:
       >>> import tempfile
@@ -71,10 +73,11 @@ def save_weights(
 
     path = with_suffix(path)
     tensors = {name: jnp.asarray(leaf, dtype) for name, leaf in named(params).items()}
+    about = {"ema": ema, "origin": origin, "sampler": sampler, "spacing": spacing}
     metadata = {
         "step": str(step),
         "config": json.dumps(config),
-        "about": json.dumps({"ema": ema, "origin": origin, "spacing": spacing}),
+        "about": json.dumps(about),
     }
     with replacing(path) as file:
         file.write(save(tensors, metadata))
@@ -125,23 +128,33 @@ def load_weights(path: str | os.PathLike[str]) -> Stored:
             tree_of(arrays),
             int(metadata["step"]),
             config,
-            # The first files did not say; they were of averages.
-            **about(json.loads(metadata.get("about", "{}"))),
+            **stored_about(json.loads(metadata.get("about", "{}"))),
         )
     except ValueError as error:
         raise ValueError(f"{path} is no file of this project: {error}") from None
 
 
-def about(found: object) -> dict[str, Any]:
+def stored_about(found: object) -> dict[str, Any]:
     """What a file says of its weights, checked.
+
+    The first files did not say, and those after them not with which sampler.
 
     Raises:
       ValueError: if it says something else.
+
+    Example:
+      >>> stored_about({"ema": False, "origin": None, "spacing": "leading"})["sampler"]
+      'ddpm'
     """
-    match found:
-        case {"ema": bool() as ema, "origin": origin, "spacing": str() as spacing}:
-            if origin is None or isinstance(origin, str):
-                return {"ema": ema, "origin": origin, "spacing": spacing}
-        case dict() if not found:
+    match {"sampler": "ddpm", **found} if isinstance(found, dict) else found:
+        case {
+            "ema": bool() as ema,
+            "origin": None | str() as origin,
+            "sampler": str() as sampler,
+            "spacing": str() as spacing,
+        }:
+            what = {"ema": ema, "origin": origin}
+            return {**what, "sampler": sampler, "spacing": spacing}
+        case {"sampler": _, **rest} if not rest:
             return {}
     raise ValueError(f"what it says of its weights is {found!r:.80}")

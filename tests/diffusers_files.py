@@ -21,7 +21,8 @@ NETWORKS = (
     "heads",
     "six_levels",
 )
-SCHEDULERS = json.loads((FILES / "schedulers.json").read_text())["schedulers"]
+CHAINS = json.loads((FILES / "schedulers.json").read_text())
+SCHEDULERS, STEPS = CHAINS["schedulers"], CHAINS["steps"]
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 Json = dict[str, Any]
 

@@ -58,6 +58,7 @@ def test_a_chain_that_begins_far_below_all_noise_is_remarked_on(
 
 
 def test_a_short_chain_lies_as_the_model_or_the_samplers_paper_has_it() -> None:
+    own = {"sampler": "ddim", "spacing": "leading"}
     for sampler, steps, spacing, expected in (
         ("ddim", 10, None, "leading"),
         ("ddim", None, None, "uniform"),
@@ -66,4 +67,4 @@ def test_a_short_chain_lies_as_the_model_or_the_samplers_paper_has_it() -> None:
         ("heun", 10, "uniform", "uniform"),
     ):
         options = SimpleNamespace(sampler=sampler, steps=steps, spacing=spacing)
-        assert chain_of_options(options, "leading").spacing == expected
+        assert chain_of_options(options, **own).spacing == expected

@@ -13,6 +13,7 @@ import pytest
 from diffusers_files import FILES
 from diffusers_files import NETWORKS
 from diffusers_files import SCHEDULERS
+from diffusers_files import STEPS
 from diffusers_files import WEIGHTS
 from diffusers_files import Json
 from diffusers_files import described
@@ -32,6 +33,7 @@ from ddpm_jax.config import Process
 from ddpm_jax.exporting import export_diffusers
 from ddpm_jax.fine_tuning import load_source
 from ddpm_jax.interop.scheduler_config import from_scheduler_config
+from ddpm_jax.interop.scheduler_config import sampler_of as own_sampler
 from ddpm_jax.interop.scheduler_config import spacing_of
 from ddpm_jax.interop.scheduler_config import to_scheduler_config
 from ddpm_jax.pretrained import read_pretrained
@@ -70,6 +72,9 @@ def test_every_case_has_its_fixtures() -> None:
         "ddim_trailing",
         "ddim_unclipped",
         "ddpm",
+        "ddpm_leading",
+        "ddpm_linspace",
+        "ddpm_trailing",
         "small",
         "trained_betas",
         "v_cosine",
@@ -83,14 +88,15 @@ def formula(params: object, x_t: jax.Array, t: jax.Array) -> jax.Array:
     return jnp.tanh(x_t) * (1 - t[:, None, None, None] / 40)
 
 
-def draw(scheduler: Json, shape: tuple[int, ...]) -> np.ndarray:
+def draw(scheduler: Json, shape: tuple[int, ...], steps: int | None) -> np.ndarray:
     """The images of key 0 in the order of PyTorch's axes."""
     sections = from_scheduler_config(scheduler, "here")
     data = {"image_size": shape[1:3], "channels": shape[3]}
     parts = build(from_dict({**sections, "data": data, "model": {"ch_mult": [1]}}))
     sampler = sampler_of(formula, parts.schedule, parts.objective)
-    ddim = scheduler["_class_name"] == "DDIMScheduler"
-    chain = Chain("ddim", 4, spacing_of(scheduler)) if ddim else Chain()
+    chain = Chain()
+    if steps is not None:
+        chain = Chain(own_sampler(scheduler), steps, spacing_of(scheduler))
     sample = chain_of(parts._replace(sampler=sampler), chain)
     x_0 = jax.jit(partial(sample, shape=shape))({}, jax.random.key(0))
     return np.asarray(x_0).transpose(0, 3, 1, 2)
@@ -101,7 +107,7 @@ def test_a_chain_draws_what_its_scheduler_does(name: str) -> None:
     with np.load(FILES / "chains.npz") as file:
         wanted = file[name]
     batch, channels, height, width = wanted.shape
-    drawn = draw(SCHEDULERS[name], (batch, height, width, channels))
+    drawn = draw(SCHEDULERS[name], (batch, height, width, channels), STEPS.get(name))
     scale = max(np.abs(wanted).max(), 1)
     np.testing.assert_allclose(drawn, wanted, atol=1e-3 * scale, rtol=0)
 
@@ -197,7 +203,9 @@ def test_every_schedule_survives_diffusers(name: str) -> None:
     objective = Objective(prediction="v", variance="fixed_small", clip_x0=False)
     config = dataclasses.asdict(Config(process=process, objective=objective))
     betas = SCHEDULES[name](40, 1e-3, 0.1)
-    stored = json.loads(json.dumps(to_scheduler_config(config, betas)))
+    stored = json.loads(
+        json.dumps(to_scheduler_config(config, betas, spacing="uniform"))
+    )
     found = from_scheduler_config(stored, "here")
     assert found["process"] == config["process"]
     assert found["objective"].items() <= config["objective"].items()

@@ -105,8 +105,8 @@ def test_a_file_of_weights_is_the_model(weights: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "known",
     [
-        {"ema": True, "origin": "x, a folder of diffusers", "spacing": "leading"},
-        {"ema": False, "origin": None, "spacing": "uniform"},
+        {"ema": True, "origin": "x", "sampler": "ddim", "spacing": "leading"},
+        {"ema": False, "origin": None, "sampler": "ddpm", "spacing": "uniform"},
     ],
 )
 def test_a_file_of_weights_says_which_they_are(

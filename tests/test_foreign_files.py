@@ -166,9 +166,10 @@ def test_a_scheduler_of_another_class_is_said_or_refused(folder: Path) -> None:
         read_pretrained(folder)
     index = folder / "model_index.json"
     index.write_text(index.read_text().replace("DDPMScheduler", "DDIMScheduler"))
-    assert read_folder(folder).scheduler == "DDIMScheduler"
-    said = describe(load_trained(folder))
-    assert said.endswith("for a DDIMScheduler; --sampler ddim draws as that does")
+    assert read_folder(folder).sampler == "ddim"
+    trained = load_trained(folder)
+    assert trained.sampler == "ddim"
+    assert describe(trained).endswith(", whose own sampler is ddim")
 
 
 def test_an_npz_that_is_none_is_one_sentence(tmp_path: Path) -> None:

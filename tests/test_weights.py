@@ -1,5 +1,6 @@
 """Weights in one file: a round trip, and files that are not what they should be."""
 
+import json
 from pathlib import Path
 
 import jax
@@ -59,7 +60,7 @@ def test_what_a_file_says_of_itself_is_checked(
     path = tmp_path / "w.safetensors"
     said = {"step": "1", "config": "{}"}
     save_file({"params/a": jnp.ones(2)}, path, said)
-    assert load_weights(path)[1:] == (1, {}, True, None, "uniform")
+    assert load_weights(path)[1:] == (1, {}, True, None, "ddpm", "uniform")
     save_file({"params/a": jnp.ones(2)}, path, said | changed)
     with pytest.raises(ValueError, match=f"^{path} is no file of this.*{sentence}"):
         load_weights(path)
@@ -75,8 +76,17 @@ def test_an_array_that_holds_another_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_is_known_of_weights_goes_with_them(tmp_path: Path) -> None:
-    known = {"ema": False, "origin": "of others", "spacing": "leading"}
+    known = {"ema": False, "origin": "of others", "sampler": "ddim"}
+    known["spacing"] = "leading"
     path = save_weights(tmp_path / "m0.5", PARAMS, step=1, config={}, **known)
     assert path.name == "m0.5.safetensors"
     stored = load_weights(path)
     assert {name: getattr(stored, name) for name in known} == known
+
+
+def test_a_file_of_before_the_sampler_was_kept_is_read(tmp_path: Path) -> None:
+    about = {"ema": False, "origin": "x", "spacing": "leading"}
+    said = {"step": "1", "config": "{}", "about": json.dumps(about)}
+    save_file({"params/a": jnp.ones(2)}, tmp_path / "w.safetensors", said)
+    stored = load_weights(tmp_path / "w.safetensors")
+    assert stored[3:] == (False, "x", "ddpm", "leading")

@@ -6,9 +6,10 @@ Needs torch and diffusers beside the project; run it in an environment of its ow
 
 The numbers of docs/pretrained.md are what it prints: for each network the largest
 difference in what it answers, over the largest answer, and in the images of chains of
-1000 steps and of 50 steps of DDIM, from the same x_T with the same noise. Exported
-models are loaded by DDPMPipeline, which is called once, with no tensor missing, and
-draw the same images. Last, a model of docs/ that was trained here is drawn from so.
+1000 steps and of 50, from the same x_T with the same noise. Exported models are loaded
+by DDPMPipeline, which is called once, with no tensor missing, and draw the same images.
+Last, a model of docs/ that was trained here is drawn from so. Names of networks as
+arguments, or `trained`, choose a part.
 """
 
 import sys
@@ -36,11 +37,19 @@ from ddpm_jax.sampling import load_pretrained
 
 TRAINED = Path(__file__).resolve().parents[1] / "docs/cifar_small/ema.safetensors"
 LABELS = 4, 1  # of the two images, where a network knows classes
+SAMPLERS = "ddpm", "ddim"
 CHAINS: dict[str, tuple[str, dict[str, object], int]] = {
     "1000 steps, clipped": ("DDPMScheduler", {"variance_type": "fixed_large"}, 1000),
     "1000 steps, not clipped": ("DDPMScheduler", {"clip_sample": False}, 1000),
     "DDIM, 50 steps, clipped": ("DDIMScheduler", {}, 50),
     "DDIM, 50 steps, not clipped": ("DDIMScheduler", {"clip_sample": False}, 50),
+}
+SPACINGS = "leading", "linspace", "trailing"
+CHAINS |= {
+    f"{kind[:4]}, 50 steps, {spacing}": (kind, {"timestep_spacing": spacing}, 50)
+    for kind in ("DDPMScheduler", "DDIMScheduler")
+    for spacing in SPACINGS
+    if (kind, spacing) != ("DDIMScheduler", "leading")  # which is the default
 }
 
 
@@ -83,10 +92,12 @@ def answers(model: diffusers.UNet2DModel, trained: Trained) -> float:
     return float(np.abs(difference).max()) / scale
 
 
-def images(trained: Trained, steps: int) -> jax.Array:
-    """Two images of key 0."""
+def images(trained: Trained, steps: int, chain: Chain | None = None) -> jax.Array:
+    """Two images of key 0, by the model's own chain if none is given."""
     all_of_them = steps == trained.parts.schedule.num_timesteps
-    chain = Chain() if all_of_them else Chain("ddim", steps, trained.spacing)
+    if chain is None:
+        own = trained.sampler, None if all_of_them else steps
+        chain = Chain(*own, "uniform" if all_of_them else trained.spacing)
     if trained.config.model.num_classes is not None:
         chain = chain._replace(label=LABELS)
     parts = labelled(trained.parts, chain, jnp.arange(2))
@@ -94,7 +105,9 @@ def images(trained: Trained, steps: int) -> jax.Array:
     return sample(trained.params, jax.random.key(0), (2, *trained.parts.shape))
 
 
-def check_exported(trained: Trained, theirs: torch.Tensor, folder: Path) -> float:
+def check_exported(
+    trained: Trained, theirs: torch.Tensor, folder: Path, steps: int
+) -> float:
     """How far what DDPMPipeline draws from an exported model is from what it drew."""
     export_diffusers(trained, folder)
     pipeline = diffusers.DDPMPipeline.from_pretrained(folder)
@@ -106,28 +119,48 @@ def check_exported(trained: Trained, theirs: torch.Tensor, folder: Path) -> floa
         called = pipeline(num_inference_steps=2, output_type="np").images
         assert np.isfinite(called).all()
         assert called.shape == (1, *to_last(theirs).shape[1:])
-    again = draw(asking(pipeline.unet), theirs.shape, pipeline.scheduler)
+    again = draw(asking(pipeline.unet), theirs.shape, pipeline.scheduler, steps)
     return float((again - theirs).abs().max() / max(float(theirs.abs().max()), 1))
 
 
 def check_trained_here() -> None:
-    """Prints how far diffusers' images of a model trained here are from ours."""
+    """Prints how far diffusers' images of a model trained here are from ours.
+
+    Those of short chains are compared with sample.py's, `--steps 50`, whatever the
+    scheduler that diffusers is given.
+    """
     trained = load_pretrained(str(TRAINED))
-    with tempfile.TemporaryDirectory() as folder:
-        export_diffusers(trained, Path(folder) / "out")
-        pipeline = diffusers.DDPMPipeline.from_pretrained(Path(folder) / "out")
-        unet = pipeline.unet.eval()
-        theirs = draw(asking(unet), inputs(unet)[0].shape, pipeline.scheduler)
-    steps = trained.parts.schedule.num_timesteps
-    x_0 = images(trained, steps)
-    apart = np.abs(np.asarray(to_uint8(x_0), int) - to_uint8(to_last(theirs)))
-    print(f"{TRAINED.parent.name}: {steps} steps: {off(x_0, theirs):.1e}")
-    print(f"{(apart == 0).mean():.2%} of its uint8 the same, at most {apart.max()} off")
+    ours = {sampler: images(trained, 50, Chain(sampler, 50)) for sampler in SAMPLERS}
+    all_steps = trained.parts.schedule.num_timesteps
+    for sampler in SAMPLERS:
+        with tempfile.TemporaryDirectory() as folder:
+            export_diffusers(trained, Path(folder) / "out", sampler)
+            pipeline = diffusers.DiffusionPipeline.from_pretrained(Path(folder) / "out")
+        unet, own = pipeline.unet.eval(), pipeline.scheduler
+        if sampler == "ddpm":
+            theirs = draw(asking(unet), inputs(unet)[0].shape, own)
+            report(f"ddpm, {all_steps} steps", images(trained, all_steps), theirs)
+        assert own.config.timestep_spacing == "linspace"
+        for spacing in SPACINGS:
+            scheduler = type(own).from_config(own.config, timestep_spacing=spacing)
+            theirs = draw(asking(unet), inputs(unet)[0].shape, scheduler, 50)
+            report(f"{sampler}, 50 steps, {spacing}", ours[sampler], theirs)
+    trailing = images(trained, 50, Chain("ddim", 50, "trailing"))
+    report("the last, and --spacing trailing", trailing, theirs)
+
+
+def report(name: str, ours: jax.Array, theirs: torch.Tensor) -> None:
+    """Prints how far two images of the trained model are from diffusers'."""
+    apart = np.abs(np.asarray(to_uint8(ours), int) - to_uint8(to_last(theirs)))
+    line = f"{TRAINED.parent.name}: {name}: {off(ours, theirs):.1e}"
+    line += f", {(apart == 0).mean():.2%} of its uint8 the same, "
+    print(line + f"at most {apart.max()} off", flush=True)
 
 
 def main() -> None:
     """Prints a table."""
-    for name in sys.argv[1:] or CASES:
+    asked = sys.argv[1:] or [*CASES, "trained"]
+    for name in [name for name in asked if name in CASES]:
         model = make_model(name)
         with tempfile.TemporaryDirectory() as folder:
             trained = save(model, diffusers.DDPMScheduler(), Path(folder))
@@ -137,12 +170,11 @@ def main() -> None:
             theirs = draw(asking(model), inputs(model)[0].shape, scheduler, steps)
             with tempfile.TemporaryDirectory() as folder:
                 trained = save(model, scheduler, Path(folder) / "in")
-                line = f"{name}: {chain}: {off(images(trained, steps), theirs):.1e}"
-                if kind == "DDPMScheduler":
-                    again = check_exported(trained, theirs, Path(folder) / "out")
-                    line += f", exported {again:.1e}"
+                apart = off(images(trained, steps), theirs)
+                again = check_exported(trained, theirs, Path(folder) / "out", steps)
+            line = f"{name}: {chain}: {apart:.1e}, exported {again:.1e}"
             print(line, flush=True)
-    if not sys.argv[1:]:
+    if "trained" in asked:
         check_trained_here()
     print(
         f"torch {torch.__version__}, diffusers {diffusers.__version__}", jax.__version__

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import diffusers
 import jax
@@ -72,6 +73,9 @@ SHAPE = 2, 1, 3, 2  # of what the chains draw
 SHORT = {"num_train_timesteps": 12, "beta_start": 0.01, "beta_end": 0.3}
 SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "ddpm": ("DDPMScheduler", {"variance_type": "fixed_large"}),
+    "ddpm_leading": ("DDPMScheduler", {"variance_type": "fixed_large"}),
+    "ddpm_linspace": ("DDPMScheduler", {"timestep_spacing": "linspace"}),
+    "ddpm_trailing": ("DDPMScheduler", {"timestep_spacing": "trailing"}),
     "small": ("DDPMScheduler", {"clip_sample": False}),
     "v_cosine": (
         "DDPMScheduler",
@@ -94,6 +98,11 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "ddim_trailing": ("DDIMScheduler", {"timestep_spacing": "trailing"}),
     "ddim_unclipped": ("DDIMScheduler", {"clip_sample": False}),
 }
+STEPS = {
+    **{name: 4 for name, (kind, _) in SCHEDULERS.items() if kind == "DDIMScheduler"},
+    **{"ddpm_leading": 4, "ddpm_linspace": 5, "ddpm_trailing": 5},
+}
+"""Of the chains that do not take all."""
 
 
 def make_model(name: str) -> diffusers.UNet2DModel:
@@ -148,8 +157,9 @@ def draw(
             continue
         # The scheduler draws its own noise, for which ours is put in.
         z = noise(shape, int(t))
-        diffusers.schedulers.scheduling_ddpm.randn_tensor = lambda *_, z=z, **__: z
-        x = scheduler.step(answer, t, x).prev_sample
+        module = diffusers.schedulers.scheduling_ddpm
+        with mock.patch.object(module, "randn_tensor", lambda *_, z=z, **__: z):
+            x = scheduler.step(answer, t, x).prev_sample
     return x
 
 
@@ -174,12 +184,12 @@ def main() -> None:
     chains, configs = {}, {}
     for name, (kind, arguments) in SCHEDULERS.items():
         scheduler = getattr(diffusers, kind)(**SHORT, **arguments)
-        steps = 4 if kind == "DDIMScheduler" else None
-        chains[name] = draw(formula, SHAPE, scheduler, steps).numpy()
+        chains[name] = draw(formula, SHAPE, scheduler, STEPS.get(name)).numpy()
         configs[name] = json.loads(scheduler.to_json_string())
     np.savez_compressed(OUT / "chains.npz", **chains)
     versions = {"diffusers": diffusers.__version__, "torch": torch.__version__}
-    text = json.dumps({"versions": versions, "schedulers": configs}, indent=1)
+    said = {"versions": versions, "schedulers": configs, "steps": STEPS}
+    text = json.dumps(said, indent=1)
     (OUT / "schedulers.json").write_text(text + "\n")
     size = sum(path.stat().st_size for path in OUT.iterdir())
     print(f"{len(CASES)} networks, {len(chains)} chains, {size} bytes, {versions}")

@@ -56,7 +56,7 @@ class Settings:
     """fid, kid, is, pr: whose features: inception, pixels8, digits_cnn, cifar10_cnn."""
     weights: Path | None = None
     """The file of the extractor's weights, where it is not the usual one."""
-    sampler: Sampler = "ddpm"
+    sampler: Sampler | None = None
     """fid, kid, is, pr: how samples are drawn, as in sample.py."""
     steps: int | None = None
     """Steps of the chain; all that the model was trained on if not given."""
@@ -98,10 +98,6 @@ class Task:
           FileNotFoundError, ValueError: if they are not there, or of another size.
         """
         data, settings = self.trained.config.data, self.settings
-        if self.trained.origin is not None and settings.data is None:
-            raise ValueError(
-                "a model of another project comes without its images; give --data"
-            )
         source, fit = settings.data or data.source, settings.fit or data.fit
         data = dataclasses.replace(data, source=source, fit=fit)
         if settings.data is not None and settings.fit is None:

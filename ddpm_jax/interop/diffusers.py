@@ -20,9 +20,10 @@ from ddpm_jax.interop.kinds import Fields
 from ddpm_jax.interop.kinds import shown
 from ddpm_jax.interop.names import OLD_DIFFUSERS
 from ddpm_jax.interop.names import renamed
-from ddpm_jax.interop.scheduler_config import DDPM
 from ddpm_jax.interop.scheduler_config import from_scheduler_config
+from ddpm_jax.interop.scheduler_config import sampler_of
 from ddpm_jax.interop.scheduler_config import spacing_of
+from ddpm_jax.interop.tensors import Shapes
 from ddpm_jax.interop.tensors import only_tensors
 from ddpm_jax.interop.torch_file import read_torch_file
 from ddpm_jax.interop.unet_config import DEFAULTS
@@ -33,8 +34,8 @@ INDEX = "model_index.json"
 UNET = "config.json"
 SCHEDULER = "scheduler_config.json"
 WEIGHTS = "diffusion_pytorch_model"
-CLASSES = "class_embedding.weight"
-FIRST_LAYER = "time_embedding.linear_1.weight"
+CLASSES = "class_embed/embedding"
+FIRST_LAYER = "temb_dense0/kernel"
 
 READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
     ".safetensors": lambda path: read_tensors(path)[0],
@@ -49,7 +50,8 @@ class Folder(NamedTuple):
     config: dict[str, Fields]  # sections of a Config
     tensors: dict[str, np.ndarray]
     spacing: str  # of the steps of a short chain
-    scheduler: str  # the class that its authors draw with
+    sampler: str  # that its authors draw with
+    cosines_first: bool  # in the embedding of t, where this network has the sines first
 
 
 def is_diffusers(folder: Path) -> bool:
@@ -83,13 +85,13 @@ def read_folder(folder: Path) -> Folder:
     }
     check_outputs(config, unet, place / UNET)
     check_classes(folder, {"unet": unet, "scheduler": scheduler})
-    tensors = renamed(read_weights(place), OLD_DIFFUSERS, place)
-    if unet.get("flip_sin_to_cos", DEFAULTS["flip_sin_to_cos"]):
-        turn_embedding(tensors)
-    if config["train"]["label_dropout"] == 0:
-        add_null_row(tensors)
-    kind = scheduler.get("_class_name", DDPM)
-    return Folder(config, tensors, spacing_of(scheduler), kind)
+    return Folder(
+        config,
+        renamed(read_weights(place), OLD_DIFFUSERS, place),
+        spacing_of(scheduler),
+        sampler_of(scheduler),
+        bool(unet.get("flip_sin_to_cos", DEFAULTS["flip_sin_to_cos"])),
+    )
 
 
 def check_parts(folder: Path) -> None:
@@ -194,15 +196,29 @@ def placed_in(file: str, places: dict[str, str]) -> set[str]:
     return {name for name, place in places.items() if place == file}
 
 
-def add_null_row(tensors: dict[str, np.ndarray]) -> None:
-    """Adds the row for images without a label, which the network has never seen."""
-    table = tensors.get(CLASSES)
-    if table is not None and table.ndim == 2:
-        tensors[CLASSES] = np.concatenate([table, np.zeros_like(table[:1])])
+def shapes_in(folder: Folder, shapes: Shapes) -> Shapes:
+    """The shapes of a network's parameters, as a folder has to hold them.
+
+    It has no row for images without a label where the network has never seen one.
+    """
+    if CLASSES not in shapes or folder.config["train"]["label_dropout"] > 0:
+        return shapes
+    rows, width = shapes[CLASSES]
+    return {**shapes, CLASSES: (rows - 1, width)}
 
 
-def turn_embedding(tensors: dict[str, np.ndarray]) -> None:
-    """Makes of a layer that reads cosines, then sines, one that reads them after."""
-    kernel = tensors.get(FIRST_LAYER)
-    if kernel is not None and kernel.ndim == 2:
-        tensors[FIRST_LAYER] = np.roll(kernel, kernel.shape[1] // 2, axis=1)
+def completed(
+    folder: Folder, params: dict[str, np.ndarray], shapes: Shapes
+) -> dict[str, np.ndarray]:
+    """Parameters of the shapes `shapes_in` a folder, as the network has them.
+
+    The layer that reads cosines, then sines, becomes one that reads them after; the row
+    for images without a label is zero.
+    """
+    if folder.cosines_first:
+        kernel = params[FIRST_LAYER]
+        params = {**params, FIRST_LAYER: np.roll(kernel, len(kernel) // 2, axis=0)}
+    if CLASSES in shapes and params[CLASSES].shape != shapes[CLASSES]:
+        null_row = np.zeros_like(params[CLASSES][:1])
+        params = {**params, CLASSES: np.concatenate([params[CLASSES], null_row])}
+    return params

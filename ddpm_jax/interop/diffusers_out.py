@@ -1,4 +1,4 @@
-"""Folders of diffusers' DDPMPipeline, written."""
+"""Folders of diffusers' DDPMPipeline and DDIMPipeline, written."""
 
 import json
 from collections.abc import Mapping
@@ -14,26 +14,32 @@ from ddpm_jax.interop.diffusers import UNET
 from ddpm_jax.interop.diffusers import WEIGHTS
 from ddpm_jax.interop.kinds import Fields
 from ddpm_jax.interop.names import diffusers_name
+from ddpm_jax.interop.scheduler_config import DDIM
+from ddpm_jax.interop.scheduler_config import DDPM
+from ddpm_jax.interop.scheduler_config import SAMPLERS
 from ddpm_jax.interop.scheduler_config import to_scheduler_config
 from ddpm_jax.interop.tensors import to_diffusers
 from ddpm_jax.interop.unet_config import to_unet_config
 from ddpm_jax.schedules import SCHEDULES
 
 VERSION = "0.42.1"  # of the diffusers whose keys are written
-PARTS = {
-    "scheduler": ("DDPMScheduler", SCHEDULER),
-    "unet": ("UNet2DModel", UNET),
-}
-"""The parts of a pipeline: their class, and the file of their config."""
+PIPELINES = {DDPM: "DDPMPipeline", DDIM: "DDIMPipeline"}
+"""The pipeline of each scheduler; either loads the other's folders as well."""
 
 
 def write_folder(
-    folder: Path, config: dict[str, Fields], params: Mapping[str, np.ndarray]
+    folder: Path,
+    config: dict[str, Fields],
+    params: Mapping[str, np.ndarray],
+    *,
+    sampler: str = "ddpm",
+    spacing: str = "uniform",
 ) -> None:
-    """Writes a folder that DDPMPipeline.from_pretrained loads.
+    """Writes a folder that DDPMPipeline.from_pretrained loads, or DDIMPipeline's.
 
     config is the sections of a Config, params the tensors by their path below "params".
-    The folder is there whole, or not at all.
+    sampler, ddpm or ddim, and spacing are those of the pipeline. The folder is there
+    whole, or not at all.
 
     Raises:
       ValueError: if diffusers has no such model, or the folder is not empty.
@@ -48,21 +54,23 @@ def write_folder(
     process = config["process"]
     ends = process["beta_start"], process["beta_end"]
     betas = SCHEDULES[process["schedule"]](process["num_timesteps"], *ends)
-    scheduler = to_scheduler_config(config, betas)
+    kind = {ours: name for name, ours in SAMPLERS.items()}[sampler]
+    scheduler = to_scheduler_config(config, betas, kind=kind, spacing=spacing)
     unet = to_unet_config(config, params["conv_out/bias"].shape[0])
+    if CLASSES in params:
+        known = params[CLASSES][: unet["num_class_embeds"]]
+        params = {**params, CLASSES: known}
     levels = len(config["model"]["ch_mult"])
     tensors = {
         diffusers_name(name, levels): to_diffusers(array, name)
         for name, array in params.items()
     }
-    if CLASSES in tensors:
-        tensors[CLASSES] = tensors[CLASSES][: unet["num_class_embeds"]]
-    kinds = {part: ["diffusers", kind] for part, (kind, _) in PARTS.items()}
+    classes = {"scheduler": kind, "unet": "UNet2DModel"}
+    parts = {part: ["diffusers", name] for part, name in classes.items()}
     with new_folder(folder) as draft:
-        write_json(draft / INDEX, "DDPMPipeline", kinds)
-        for part, keys in (("scheduler", scheduler), ("unet", unet)):
-            kind, name = PARTS[part]
-            write_json(draft / part / name, kind, keys)
+        write_json(draft / INDEX, PIPELINES[kind], parts)
+        write_json(draft / "scheduler" / SCHEDULER, kind, scheduler)
+        write_json(draft / "unet" / UNET, classes["unet"], unet)
         weights = draft / "unet" / f"{WEIGHTS}.safetensors"
         weights.write_bytes(save(tensors, {"format": "pt"}))
 

@@ -4,8 +4,6 @@ Each key is honoured or refused by name. diffusers computes its tables in float3
 project in float64: a chain of 1000 steps differs by less than 1e-3 for that.
 """
 
-from typing import Any
-
 import numpy as np
 
 from ddpm_jax.interop.kinds import ANY
@@ -41,15 +39,18 @@ DEFAULTS: Fields = {
 }
 """What an absent key means: the arguments of DDPMScheduler in diffusers 0.42."""
 
-DDPM = "DDPMScheduler"
+DDPM, DDIM = "DDPMScheduler", "DDIMScheduler"
 SCHEDULERS = {
     DDPM: DEFAULTS,
-    "DDIMScheduler": {
+    DDIM: {
         **{key: DEFAULTS[key] for key in DEFAULTS if key != "variance_type"},
         "set_alpha_to_one": True,
     },
 }
-"""The schedulers that can be read, and their keys."""
+"""The schedulers that can be read and written, and their keys."""
+
+SAMPLERS = {DDPM: "ddpm", DDIM: "ddim"}
+"""Their schedulers, and our names of the chains that they draw."""
 
 MOST_TIMESTEPS = 100_000
 BETA = number("a number above 0 and below 1", lambda value: 0 < value < 1)
@@ -120,6 +121,11 @@ def from_scheduler_config(given: Fields, source: object) -> dict[str, Fields]:
     }
 
 
+def sampler_of(given: Fields) -> str:
+    """The chain that a scheduler draws, in our words."""
+    return SAMPLERS[given.get("_class_name", DDPM)]
+
+
 def spacing_of(given: Fields) -> str:
     """Where the steps of a short chain lie, in our words."""
     return SPACINGS[{**DEFAULTS, **given}["timestep_spacing"]]
@@ -186,37 +192,48 @@ def process_of(config: Fields, source: object) -> Fields:
     )
 
 
-def to_scheduler_config(config: dict[str, Fields], betas: np.ndarray) -> Fields:
-    """scheduler_config.json of the DDPMScheduler that a Config describes: every key.
+def to_scheduler_config(
+    config: dict[str, Fields], betas: np.ndarray, *, kind: str = DDPM, spacing: str
+) -> Fields:
+    """scheduler_config.json of the scheduler that a Config describes: every key.
 
-    betas [T] are those of its schedule, before any rescaling.
+    betas [T] are those of its schedule, before any rescaling. spacing says where the
+    steps of a short chain lie.
 
     Raises:
-      ValueError: if diffusers has no such variance or prediction.
+      ValueError: if diffusers has no such variance, prediction or spacing.
     """
     process, objective = config["process"], config["objective"]
     theirs = {ours: name for name, ours in BETAS.items()}
     named = theirs.get(process["schedule"])
-    return {
+    if kind == DDIM and objective["variance"] == "learned_range":
+        raise ValueError(
+            "objective.variance is 'learned_range', and such a network answers on "
+            f"twice the channels, which a {DDIM} does not read; give --sampler ddpm"
+        )
+    fields = {
         **DEFAULTS,
         "num_train_timesteps": process["num_timesteps"],
         "beta_start": process["beta_start"],
         "beta_end": process["beta_end"],
         "beta_schedule": named or "linear",
         "trained_betas": None if named else betas.tolist(),
-        "variance_type": word(VARIANCES, "variance", objective),
+        "variance_type": word(VARIANCES, "objective.variance", objective["variance"]),
         "clip_sample": objective["clip_x0"],
-        "prediction_type": word(PREDICTIONS, "prediction", objective),
+        "prediction_type": word(
+            PREDICTIONS, "objective.prediction", objective["prediction"]
+        ),
+        "timestep_spacing": word(SPACINGS, "spacing", spacing),
         "rescale_betas_zero_snr": process["rescale_zero_snr"],
     }
+    return {key: fields.get(key, default) for key, default in SCHEDULERS[kind].items()}
 
 
-def word(names: dict[str, str], field: str, objective: Fields) -> Any:  # noqa: ANN401
-    """Their word for a field of the objective."""
+def word(names: dict[str, str], field: str, value: str) -> str:
+    """Their word for the value of a field."""
     found = {ours: name for name, ours in reversed(names.items())}
-    if objective[field] not in found:
+    if value not in found:
         raise ValueError(
-            f"objective.{field} is {objective[field]!r}, which diffusers lacks; it has "
-            f"{', '.join(found)}"
+            f"{field} is {value!r}, which diffusers lacks; it has {', '.join(found)}"
         )
-    return found[objective[field]]
+    return found[value]
