@@ -62,14 +62,18 @@ def export_safetensors(trained: Trained, out: Path) -> list[Path]:
     """Writes the weights in one file with the config inside: for this project's use.
 
     Raises:
-      ValueError: if out is a folder, or a file that is there.
+      ValueError, OSError: if out is a folder, or a file that is there, or can't be
+        written.
     """
     if out.is_dir():
         raise ValueError(f"{out} is a folder; give a file, such as ema.safetensors")
     path = with_suffix(out)
     if path.exists():
         raise ValueError(f"{path} is there already; give another, or remove it")
-    return [save(trained, path)]
+    try:
+        return [save(trained, path)]
+    except OSError as error:
+        raise OSError(f"{path} can't be written: {error.strerror}") from None
 
 
 def save(trained: Trained, path: Path) -> Path:

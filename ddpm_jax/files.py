@@ -49,7 +49,7 @@ def checksum(path: str | os.PathLike[str]) -> str:
 def new_folder(folder: Path) -> Iterator[Path]:
     """A draft that becomes a folder when, and only when, all went well.
 
-    ValueError if the folder is a file, or holds any.
+    ValueError if the folder is a file, or holds any; OSError if it can't be made.
 
     Example:
       >>> import tempfile
@@ -64,7 +64,10 @@ def new_folder(folder: Path) -> Iterator[Path]:
             f"{folder} is there already; give a folder that is new or empty"
         )
     draft = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.partial")
-    draft.mkdir(parents=True)
+    try:
+        draft.mkdir(parents=True)
+    except OSError as error:
+        raise OSError(f"{folder} can't be made: {error.strerror}") from None
     try:
         yield draft
         if folder.exists():

@@ -150,7 +150,7 @@ def test_the_config_that_google_published_is_the_papers_network() -> None:
         ({"conv_in.bias": np.ones(8, np.int32)}, r"conv_in.bias is int32 \(8,\)"),
         (
             {"conv_in.weight": np.ones((3, 3, 3, 8), np.float32)},
-            r"conv_in.weight is .* has it as \(8, 3, 3, 3\)",
+            r"conv_in.weight is .* has it as real numbers \(8, 3, 3, 3\)",
         ),
     ],
 )

@@ -5,7 +5,10 @@ No test reaches the hub: the cache has the form in which huggingface_hub keeps f
 
 import shutil
 import sys
+from http.server import BaseHTTPRequestHandler
+from http.server import HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from diffusers_files import SCHEDULERS
@@ -56,7 +59,7 @@ def test_a_model_in_the_cache_is_found_without_the_hub(cache: Path) -> None:
 def test_a_revision_follows_the_name(cache: Path) -> None:
     snapshot = keep(cache, "a/b", "config.json", revision="v2")
     assert fetch("a/b@v2") == snapshot
-    with pytest.raises(OSError, match="no file or folder a/b, and no such model"):
+    with pytest.raises(OSError, match="no file or folder a/b; and the Hugging"):
         fetch("a/b")
 
 
@@ -113,10 +116,57 @@ def test_only_the_weights_that_are_read_are_downloaded(file: str, wanted: bool) 
 def test_what_is_nowhere_is_one_sentence(cache: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no file or folder runs/digits/best$"):
         fetch("runs/digits/best")
-    with pytest.raises(
-        OSError, match="^[^\n]*runs/digits, and no such[^\n]*hub:[^\n]*$"
-    ):
+    offline = r"not asked \(HF_HUB_OFFLINE\), and its cache lacks the model$"
+    with pytest.raises(OSError, match=f"^there is no .* runs/digits; and .*{offline}"):
         fetch("runs/digits")
+    for run_ in ("b", "a"):
+        Path("runs", run_).mkdir(parents=True)
+    sentence = "^there is no file or folder {}: in runs there is a, b{}"
+    for name, rest in (("./runs/digits", "$"), ("runs/digits", "; and the")):
+        with pytest.raises(OSError, match=sentence.format(name, rest)):
+            fetch(name)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "sentence"),
+    [
+        (404, "RepoNotFound", "has no such model, or a private one$"),
+        (401, "RepoNotFound", "has no such model, or a private one$"),
+        (404, "RevisionNotFound", "hub has no revision v2$"),
+        (403, "GatedRepo", "gives that model to those alone whom its authors let in$"),
+        (500, "", "can't be reached, and its cache lacks the model$"),
+        (200, "", "could be had from the Hugging Face hub: [^\n]*$"),
+    ],
+)
+def test_what_a_hub_refuses_is_one_sentence(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, status: int, code: str, sentence: str
+) -> None:
+    """The hub is a server of this machine, which gives its answers."""
+
+    class Hub(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("X-Error-Code", code)
+            self.end_headers()
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with HTTPServer(("127.0.0.1", 0), Hub) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        monkeypatch.setattr(
+            constants,
+            "HUGGINGFACE_CO_URL_TEMPLATE",
+            address + "/{repo_id}/resolve/{revision}/{filename}",
+        )
+        with pytest.raises(OSError, match=f"^there is no [^\n]*; and [^\n]*{sentence}"):
+            fetch("a/b@v2")
+        server.shutdown()
 
 
 def test_without_huggingface_hub_the_line_that_installs_it_is_given(

@@ -58,7 +58,8 @@ def is_diffusers(folder: Path) -> bool:
     """Whether a folder looks like one of diffusers, and not like that of a run here."""
     if (folder / INDEX).is_file() or (folder / "unet" / UNET).is_file():
         return True
-    return (folder / UNET).is_file() and (folder / SCHEDULER).is_file()
+    beside = folder / SCHEDULER, *folder.glob(f"{WEIGHTS}*")
+    return (folder / UNET).is_file() and any(path.is_file() for path in beside)
 
 
 def read_folder(folder: Path) -> Folder:
@@ -148,7 +149,7 @@ def read_json(path: Path) -> Fields:
         raise FileNotFoundError(f"there is no {path}, which a diffusers folder has")
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise ValueError(f"{path} holds no keys, but {value!r:.40}")

@@ -21,6 +21,9 @@ NOTES = {
 }
 """What to know of a model before its images are measured, by its id."""
 
+MOST_SHOWN = 8
+"""Of what is in a folder, where something else was asked for."""
+
 INSTALL = 'pip install "ddpm_jax[hub]"'
 CONFIGS = [INDEX, UNET, SCHEDULER, f"unet/{UNET}", f"scheduler/{SCHEDULER}"]
 
@@ -44,12 +47,23 @@ def fetch(name: str) -> Path:
     if Path(name).exists() or Path(f"{name}.index").is_file():
         return Path(name)
     if not ID.fullmatch(name):
-        raise FileNotFoundError(f"there is no file or folder {name}")
+        raise FileNotFoundError(absent(name))
     # Many have their weights in both forms; the second is for the others.
     folder = download(name, [*CONFIGS, *weights("safetensors")])
     if not any(folder.rglob("*.safetensors")):
         folder = download(name, [*CONFIGS, *weights("bin")])
     return folder
+
+
+def absent(name: str) -> str:
+    """That a path is not here, and what is in its folder if that is."""
+    folder = Path(name).parent
+    said = f"there is no file or folder {name}"
+    if "/" not in name or not folder.is_dir():
+        return said
+    found = sorted(path.name for path in folder.iterdir())
+    shown = ", ".join(found[:MOST_SHOWN]) or "nothing"
+    return f"{said}: in {folder} there is {shown}{', ...' * (len(found) > MOST_SHOWN)}"
 
 
 def weights(suffix: str) -> list[str]:
@@ -76,8 +90,8 @@ def download(name: str, patterns: list[str]) -> Path:
         import huggingface_hub
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
-            f"there is no file or folder {name}; if it is a model of the Hugging Face "
-            f"hub, that needs one more package: {INSTALL}"
+            f"{absent(name)}; if it is a model of the Hugging Face hub, that needs one "
+            f"more package: {INSTALL}"
         ) from None
     model, _, revision = name.partition("@")
     try:
@@ -85,10 +99,26 @@ def download(name: str, patterns: list[str]) -> Path:
             model, revision=revision or None, allow_patterns=patterns
         )
     except (OSError, ValueError) as error:
-        # Their messages are paragraphs, of which the first line says what happened.
-        reason = (str(error).strip() or repr(error)).splitlines()[0]
-        raise OSError(
-            f"there is no file or folder {name}, and no such model could be had from "
-            f"the Hugging Face hub: {reason}"
-        ) from None
+        raise OSError(f"{absent(name)}; and {reason(error, revision)}") from None
     return Path(folder)
+
+
+def reason(error: Exception, revision: str) -> str:
+    """Why the hub gave no model, in a few words; its own messages are paragraphs."""
+    from huggingface_hub import constants
+    from huggingface_hub import errors
+
+    hub = "the Hugging Face hub"
+    match error:
+        case errors.RevisionNotFoundError():
+            return f"the model of that name on {hub} has no revision {revision}"
+        case errors.GatedRepoError():
+            return f"{hub} gives that model to those alone whom its authors let in"
+        case errors.RepositoryNotFoundError():
+            return f"{hub} has no such model, or a private one"
+        case errors.LocalEntryNotFoundError() if constants.HF_HUB_OFFLINE:
+            return f"{hub} is not asked (HF_HUB_OFFLINE), and its cache lacks the model"
+        case errors.LocalEntryNotFoundError():
+            return f"{hub} can't be reached, and its cache lacks the model"
+    first = (str(error).strip() or repr(error)).splitlines()[0]
+    return f"no such model could be had from {hub}: {first}"

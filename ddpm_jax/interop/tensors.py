@@ -53,7 +53,8 @@ def to_params(
     torch says in which order their axes are. source is named in errors.
 
     Raises:
-      ValueError: if a tensor is missing, has another shape, or has no place.
+      ValueError: if a tensor is missing, has another shape or numbers that are not
+        finite, or has no place.
 
     Example:
       >>> tensors = {"conv_in.bias": np.ones(2, np.float32)}
@@ -82,11 +83,16 @@ def to_params(
         if found.shape != shapes[name] or not is_real(found.dtype):
             raise ValueError(
                 f"{their_name} is {array.dtype} {array.shape} in {source}, and the "
-                "network that its config describes has it as "
+                "network that its config describes has it as real numbers "
                 f"{shape_in_torch(name, shapes[name]) if torch else shapes[name]}"
             )
         # Not a view: the whole file would stay in memory behind it.
         params[name] = np.array(found, np.float32, order="C")
+        if not np.isfinite(params[name]).all():
+            raise ValueError(
+                f"{their_name} in {source} has numbers that are not finite, with which "
+                "a network draws nothing"
+            )
     return {"params": tree_of(params)}
 
 
