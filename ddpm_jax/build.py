@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 from typing import NamedTuple
 
 import jax
@@ -13,13 +12,14 @@ from ddpm_jax.config import Config
 from ddpm_jax.config import Model
 from ddpm_jax.config import Objective
 from ddpm_jax.config import schedule_of
+from ddpm_jax.denoiser import LEARNED
+from ddpm_jax.denoiser import ModelFn
+from ddpm_jax.denoiser import ModelOptions
 from ddpm_jax.guidance import classifier_free_eps
 from ddpm_jax.network import apply_network
 from ddpm_jax.network import network_loss
 from ddpm_jax.network import with_guess
 from ddpm_jax.prediction import model_functions
-from ddpm_jax.reverse import LEARNED
-from ddpm_jax.reverse import ModelFn
 from ddpm_jax.schedules import Schedule
 from ddpm_jax.timesteps import T_SAMPLINGS
 from ddpm_jax.timesteps import Drawn
@@ -38,7 +38,7 @@ class Parts(NamedTuple):
     schedule: Schedule
     # (params, x_t, t) -> [B, H, W, C], or 2C if variance is learned
     network: Callable[..., jax.Array]
-    sampler: dict[str, Any]  # eps_fn or x0_fn, variance and clip_x0, for ddpm_sample
+    sampler: ModelOptions  # eps_fn or x0_fn, variance and clip_x0
     objective: Objective
     loss_fn: Callable[..., jax.Array]  # network_loss: (params, keys, x_0, ...) -> [B]
     label_dropout: float  # 0: the network always saw a label
@@ -100,7 +100,7 @@ def build(config: Config) -> Parts:
 
 def sampler_of(
     network: ModelFn, schedule: Schedule, objective: Objective
-) -> dict[str, Any]:
+) -> ModelOptions:
     """The options of a sampler that say what the network is: eps_fn or x0_fn, ..."""
     model = model_functions(
         network,
@@ -109,8 +109,8 @@ def sampler_of(
         variance=objective.variance,
         self_condition=objective.self_condition,
     )
-    options = {**model, "clip_x0": objective.clip_x0}
-    return options | ({"self_condition": True} if objective.self_condition else {})
+    options: ModelOptions = {**model, "clip_x0": objective.clip_x0}
+    return {**options, "self_condition": True} if objective.self_condition else options
 
 
 def conditioned(parts: Parts, labels: jax.Array, scale: float = 1.0) -> Parts:

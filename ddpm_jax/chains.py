@@ -14,8 +14,8 @@ from jax.typing import ArrayLike
 from ddpm_jax import keys as per_image
 from ddpm_jax.build import Parts
 from ddpm_jax.build import conditioned
+from ddpm_jax.denoiser import LEARNED
 from ddpm_jax.images import to_uint8
-from ddpm_jax.reverse import LEARNED
 from ddpm_jax.samplers import SAMPLERS
 from ddpm_jax.samplers.ancestral import variance_on
 from ddpm_jax.samplers.ddpm import Frames

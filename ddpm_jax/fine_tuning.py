@@ -13,7 +13,7 @@ from ddpm_jax.build import Parts
 from ddpm_jax.build import init_params
 from ddpm_jax.config import Config
 from ddpm_jax.config import flatten
-from ddpm_jax.reverse import LEARNED
+from ddpm_jax.denoiser import LEARNED
 from ddpm_jax.sampling import Trained
 from ddpm_jax.sampling import describe
 from ddpm_jax.sampling import load_pretrained

@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 
 from ddpm_jax import keys as per_image
+from ddpm_jax.denoiser import ModelFn
 from ddpm_jax.diffusion import at
-from ddpm_jax.reverse import ModelFn
 from ddpm_jax.schedules import Schedule
 
 LABEL_STREAM = zlib.crc32(b"label")  # none of those of the network's dropout

@@ -12,17 +12,17 @@ What is drawn for an image depends on its key, the draw and t alone.
 """
 
 from typing import NamedTuple
+from typing import Unpack
 
 import jax
 import jax.numpy as jnp
 
 from ddpm_jax import keys as per_image
 from ddpm_jax.decoder import DECODERS
+from ddpm_jax.denoiser import ModelOptions
 from ddpm_jax.diffusion import q_sample
 from ddpm_jax.losses import mean_flat
 from ddpm_jax.losses import vlb_term
-from ddpm_jax.reverse import ModelFn
-from ddpm_jax.reverse import Variance
 from ddpm_jax.reverse import reverse_step
 from ddpm_jax.schedules import Schedule
 
@@ -41,20 +41,17 @@ def bits_per_dim(
     x_0: jax.Array,
     *,
     schedule: Schedule,
-    eps_fn: ModelFn | None = None,
-    x0_fn: ModelFn | None = None,
-    variance: Variance = "fixed_large",
-    clip_x0: bool = True,
-    self_condition: bool = False,
     draws: int = 1,
     cdf: str = "exact",
+    **model: Unpack[ModelOptions],
 ) -> LikelihoodTerms:
     """Every term of the bound, for each image and each draw: Eq. 5.
 
     keys is [B], or one key for images 0..B-1; x_0 is [B, ...], uint8 pixels scaled to
-    [-1, 1]. clip_x0 clips the predicted x_0, as the paper's code does when it evaluates
-    (and not when it trains). A model with self_condition is shown no guess of x_0, as
-    no step came before. cdf is "exact", or "tanh" for that code's approximation.
+    [-1, 1]. The model's options are `ModelOptions`: clip_x0 clips the predicted x_0, as
+    the paper's code does when it evaluates (and not when it trains), and one with
+    self_condition is shown no guess of x_0, as no step came before. cdf is "exact", or
+    "tanh" for that code's approximation.
 
     Raises:
       ValueError: if draws, cdf or the model do not fit.
@@ -81,17 +78,8 @@ def bits_per_dim(
         eps = per_image.normal(noise_keys, x_0.shape[1:])
         t = jnp.full(x_0.shape[:1], t)
         x_t = q_sample(schedule, x_0, t, eps)
-        reverse = reverse_step(
-            params,
-            x_t,
-            t,
-            schedule=schedule,
-            eps_fn=eps_fn,
-            x0_fn=x0_fn,
-            variance=variance,
-            clip_x0=clip_x0,
-            guess=jnp.zeros_like(x_t) if self_condition else None,
-        )
+        none = jnp.zeros_like(x_t)
+        reverse = reverse_step(params, x_t, t, none, schedule=schedule, **model)
         bits = vlb_term(schedule, x_0, x_t, t, reverse, cdf)
         return None, jnp.stack([bits, mean_flat((reverse.x_0 - x_0) ** 2)])
 

@@ -10,18 +10,20 @@ keys is [B], or one key for images 0..B-1; x_0 is [B, ...] in [-1, 1]; t [B] may
 given. Squared errors are means over an image's dimensions.
 """
 
+from typing import Unpack
+
 import jax
 import jax.numpy as jnp
 
 from ddpm_jax import keys as per_image
 from ddpm_jax.decoder import discretised_log_likelihood
+from ddpm_jax.denoiser import ModelFn
+from ddpm_jax.denoiser import ModelOptions
 from ddpm_jax.diffusion import at
 from ddpm_jax.diffusion import predict_v
 from ddpm_jax.diffusion import q_posterior
 from ddpm_jax.diffusion import q_sample
-from ddpm_jax.reverse import ModelFn
 from ddpm_jax.reverse import ReverseStep
-from ddpm_jax.reverse import Variance
 from ddpm_jax.reverse import reverse_step
 from ddpm_jax.schedules import Schedule
 
@@ -124,14 +126,13 @@ def vlb_loss(
     x_0: jax.Array,
     *,
     schedule: Schedule,
-    eps_fn: ModelFn | None = None,
-    x0_fn: ModelFn | None = None,
-    variance: Variance = "fixed_large",
     t: jax.Array | None = None,
+    **model: Unpack[ModelOptions],
 ) -> jax.Array:
     """L_t [B] of the variational bound at one random t, in bits/dim: Eq. 5.
 
-    The predicted x_0 is not clipped, so that the gradient is that of the bound.
+    The model's options are `ModelOptions`. Whatever they say, the predicted x_0 is not
+    clipped, so that the gradient is that of the bound.
 
     Example:
       >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
@@ -143,16 +144,8 @@ def vlb_loss(
       [0.0, 0.0]
     """
     t, _, x_t = noisy(keys, x_0, schedule, t)
-    step = reverse_step(
-        params,
-        x_t,
-        t,
-        schedule=schedule,
-        eps_fn=eps_fn,
-        x0_fn=x0_fn,
-        variance=variance,
-        clip_x0=False,
-    )
+    unclipped: ModelOptions = {**model, "clip_x0": False}
+    step = reverse_step(params, x_t, t, schedule=schedule, **unclipped)
     return vlb_term(schedule, x_0, x_t, t, step)
 
 

@@ -27,11 +27,11 @@ import jax
 import jax.numpy as jnp
 
 from ddpm_jax import keys as per_image
-from ddpm_jax.reverse import ModelFn
-from ddpm_jax.reverse import check_model
-from ddpm_jax.samplers.denoiser import Denoised
-from ddpm_jax.samplers.denoiser import Level
-from ddpm_jax.samplers.denoiser import x0_and_eps
+from ddpm_jax.denoiser import Denoised
+from ddpm_jax.denoiser import Level
+from ddpm_jax.denoiser import ModelFn
+from ddpm_jax.denoiser import check_model
+from ddpm_jax.denoiser import x0_and_eps
 from ddpm_jax.schedules import Schedule
 
 TRACES = ("hutchinson", "exact")
@@ -79,7 +79,7 @@ def ode_log_density(
       '7.37'
     """
     check_options(schedule, trace, probes, t_0)
-    check_model(schedule, eps_fn, x0_fn)
+    check_model(schedule.ends_in_noise, eps_fn=eps_fn, x0_fn=x0_fn)
     keys = per_image.one_each(keys, x.shape[0])
     # A sum of logarithms in float32 is right to 1e-6; a logarithm of alpha_bar is not.
     table = jnp.cumsum(jnp.log1p(-schedule.betas))

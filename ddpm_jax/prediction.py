@@ -6,13 +6,14 @@ which this file turns, once, into what the samplers and the bound take.
 """
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from ddpm_jax import keys as per_image
+from ddpm_jax.denoiser import LEARNED
+from ddpm_jax.denoiser import ModelFn
+from ddpm_jax.denoiser import ModelOptions
 from ddpm_jax.diffusion import predict_x0_from_mean
 from ddpm_jax.diffusion import predict_x0_from_v
 from ddpm_jax.loss_weights import LOSS_WEIGHTS
@@ -24,9 +25,7 @@ from ddpm_jax.losses import uniform_t
 from ddpm_jax.losses import v_loss
 from ddpm_jax.losses import vlb_loss
 from ddpm_jax.losses import x0_loss
-from ddpm_jax.reverse import LEARNED
 from ddpm_jax.reverse import VARIANCES
-from ddpm_jax.reverse import ModelFn
 from ddpm_jax.reverse import reverse_step
 from ddpm_jax.schedules import Schedule
 
@@ -91,7 +90,7 @@ def model_functions(
     prediction: str,
     variance: str,
     self_condition: bool = False,
-) -> dict[str, Any]:
+) -> ModelOptions:
     """The keyword arguments by which samplers and the bound see a network.
 
     That is eps_fn or x0_fn, and variance. Where it is learned the function has 2C
@@ -149,18 +148,22 @@ def self_conditioned(
       >>> sorted(set(answer.ravel().tolist()))
       [1.0, 2.0]
     """
-    model = model_functions(
-        network,
-        schedule=schedule,
-        prediction=prediction,
-        variance="fixed_large",
-        self_condition=True,
-    )
+    model: ModelOptions = {
+        **model_functions(
+            network,
+            schedule=schedule,
+            prediction=prediction,
+            variance="fixed_large",
+            self_condition=True,
+        ),
+        "clip_x0": clip_x0,
+        "self_condition": True,
+    }
     shown = per_image.bernoulli(per_image.fold_in(keys, GUESS_STREAM), 0.5)
 
     def twice(params: object, x_t: jax.Array, t: jax.Array) -> jax.Array:
-        step = partial(reverse_step, params, x_t, t, schedule=schedule, **model)
-        x_0 = step(clip_x0=clip_x0, guess=jnp.zeros_like(x_t)).x_0
+        none = jnp.zeros_like(x_t)
+        x_0 = reverse_step(params, x_t, t, none, schedule=schedule, **model).x_0
         mask = shown.reshape((-1,) + (1,) * (x_t.ndim - 1))
         guess = jnp.where(mask, jax.lax.stop_gradient(x_0), 0.0)
         return network(params, jnp.concatenate([x_t, guess], axis=-1), t)

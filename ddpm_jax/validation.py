@@ -20,9 +20,9 @@ from ddpm_jax.config import Model
 from ddpm_jax.config import Objective
 from ddpm_jax.config import Train
 from ddpm_jax.config import schedule_of
+from ddpm_jax.denoiser import LEARNED
+from ddpm_jax.denoiser import check_model
 from ddpm_jax.prediction import check_objective
-from ddpm_jax.reverse import LEARNED
-from ddpm_jax.reverse import check_model
 
 
 @functools.cache
@@ -65,7 +65,7 @@ def from_json(text: str) -> Config:
     _check_self_condition(objective)
     schedule = schedule_of(checked)
     if objective.prediction == "eps":
-        check_model(schedule, lambda params, x_t, t: x_t, None)
+        check_model(schedule.ends_in_noise, eps_fn=lambda params, x_t, t: x_t)
     _check_decay(checked.train)
     _check_label_dropout(checked.train)
     _check_dispatch(checked.train, checked.log)

@@ -21,10 +21,10 @@ from ddpm_jax.config import flatten
 from ddpm_jax.config import schedule_of
 from ddpm_jax.config import to_json
 from ddpm_jax.data.fit import FITS
+from ddpm_jax.denoiser import LEARNED
 from ddpm_jax.loss_weights import LOSS_WEIGHTS
 from ddpm_jax.prediction import LOSSES
 from ddpm_jax.prediction import PREDICTIONS
-from ddpm_jax.reverse import LEARNED
 from ddpm_jax.reverse import VARIANCES
 from ddpm_jax.schedules import SCHEDULES
 from ddpm_jax.timesteps import T_SAMPLINGS

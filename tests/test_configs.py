@@ -21,8 +21,8 @@ from ddpm_jax.config import Data
 from ddpm_jax.config import Model
 from ddpm_jax.config import Objective
 from ddpm_jax.config import differences
+from ddpm_jax.denoiser import LEARNED
 from ddpm_jax.loss_weights import loss_weight
-from ddpm_jax.reverse import LEARNED
 from ddpm_jax.validation import load_config
 
 ROOT = Path(__file__).resolve().parents[1]

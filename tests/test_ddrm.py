@@ -192,7 +192,7 @@ def test_a_schedule_that_ends_in_noise_needs_a_model_of_x_0() -> None:
     y = measure(measurement, IMAGES)
     x_0 = run(y, measurement, grid=jsd, x0_fn=tanh_model, eps_fn=None)
     np.testing.assert_allclose(measure(measurement, x_0), y, atol=2e-5)
-    with pytest.raises(ValueError, match="starts at alpha_bar = 0"):
+    with pytest.raises(ValueError, match="ends at alpha_bar = 0"):
         run(y, measurement, grid=jsd)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from oracles import gaussian_eps
 
+from ddpm_jax.denoiser import ModelFn
 from ddpm_jax.diffusion import at
 from ddpm_jax.diffusion import predict_v
 from ddpm_jax.losses import noisy
@@ -18,7 +19,6 @@ from ddpm_jax.prediction import apart
 from ddpm_jax.prediction import check_objective
 from ddpm_jax.prediction import model_functions
 from ddpm_jax.prediction import training_loss
-from ddpm_jax.reverse import ModelFn
 from ddpm_jax.reverse import reverse_step
 from ddpm_jax.samplers.ddpm import ddpm_sample
 from ddpm_jax.schedules import Schedule

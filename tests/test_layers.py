@@ -12,6 +12,7 @@ PACKAGE = ROOT / "ddpm_jax"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 MATHEMATICS = {
     "decoder",
+    "denoiser",
     "diffusion",
     "guidance",
     "keys",

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from oracles import gaussian_eps
 
+from ddpm_jax.denoiser import ModelFn
 from ddpm_jax.diffusion import predict_v
 from ddpm_jax.diffusion import predict_x0
 from ddpm_jax.diffusion import q_posterior
@@ -14,7 +15,6 @@ from ddpm_jax.loss_weights import LOSS_WEIGHTS
 from ddpm_jax.loss_weights import loss_weight
 from ddpm_jax.prediction import PREDICTIONS
 from ddpm_jax.prediction import training_loss
-from ddpm_jax.reverse import ModelFn
 from ddpm_jax.schedules import linear_beta_schedule
 from ddpm_jax.schedules import make_schedule
 from ddpm_jax.zero_snr import rescale_zero_snr

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from oracles import gaussian_eps
 
+from ddpm_jax.denoiser import ModelFn
 from ddpm_jax.diffusion import at
 from ddpm_jax.diffusion import predict_v
 from ddpm_jax.diffusion import predict_x0
@@ -20,7 +21,6 @@ from ddpm_jax.prediction import PREDICTIONS
 from ddpm_jax.prediction import check_objective
 from ddpm_jax.prediction import model_functions
 from ddpm_jax.prediction import training_loss
-from ddpm_jax.reverse import ModelFn
 from ddpm_jax.samplers.ddpm import ddpm_sample
 from ddpm_jax.schedules import linear_beta_schedule
 from ddpm_jax.schedules import make_schedule

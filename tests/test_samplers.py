@@ -187,7 +187,7 @@ def test_a_chain_of_one_step_is_the_predicted_x_0(name: str) -> None:
 @every
 def test_jsd_is_refused_with_eps_and_sampled_with_x_0(name: str) -> None:
     grid = make_time_grid(JSD, 6)
-    with pytest.raises(ValueError, match="starts at alpha_bar = 0|divide by alpha"):
+    with pytest.raises(ValueError, match="ends at alpha_bar = 0|divide by alpha"):
         run(name, grid=grid)
 
     def quarter(params: object, x_t: jax.Array, t: jax.Array) -> jax.Array:

@@ -9,7 +9,7 @@ import oracles
 import pytest
 
 from ddpm_jax import keys as per_image
-from ddpm_jax.reverse import ModelFn
+from ddpm_jax.denoiser import ModelFn
 from ddpm_jax.samplers.ancestral import ancestral_sample
 from ddpm_jax.samplers.ddim import ddim_sample
 from ddpm_jax.samplers.ddpm import ddpm_sample

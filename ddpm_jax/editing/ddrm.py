@@ -12,19 +12,19 @@ and the draws differ less from each other than those of p(x | y).
 
 from functools import partial
 from typing import NamedTuple
+from typing import Unpack
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ddpm_jax import keys as per_image
+from ddpm_jax.denoiser import Level
+from ddpm_jax.denoiser import ModelOptions
 from ddpm_jax.editing.measurements import Measurement
 from ddpm_jax.editing.measurements import measure
-from ddpm_jax.reverse import ModelFn
-from ddpm_jax.reverse import Variance
-from ddpm_jax.samplers.denoiser import Level
-from ddpm_jax.samplers.denoiser import bind_model
-from ddpm_jax.samplers.denoiser import levels
+from ddpm_jax.samplers.start import bind_model
+from ddpm_jax.samplers.start import levels
 from ddpm_jax.time_grids import TimeGrid
 
 
@@ -44,14 +44,9 @@ def ddrm(
     measurement: Measurement,
     noise: float | jax.Array = 0.0,
     grid: TimeGrid,
-    eps_fn: ModelFn | None = None,
-    x0_fn: ModelFn | None = None,
-    variance: Variance = "fixed_large",
-    clip_x0: bool = True,
-    threshold: float | None = None,
-    self_condition: bool = False,
     eta: float = 0.85,
     eta_b: float = 1.0,
+    **model: Unpack[ModelOptions],
 ) -> jax.Array:
     """Draws images whose measurements are y: Eqs. 4 and 5 of Kawar et al. (2022).
 
@@ -64,14 +59,9 @@ def ddrm(
       measurement: A, such as `super_resolution` returns it.
       noise: deviation of the noise in y.
       grid: the times of the chain, S steps.
-      eps_fn: (params, x_t, t [B]) -> noise [B, H, W, C]; or give x0_fn.
-      x0_fn: the same with x_0 for its answer.
-      variance: not used.
-      clip_x0: clip the predicted x_0 to [-1, 1] at each step.
-      threshold: percentile of dynamic thresholding, in its place.
-      self_condition: show the model the x_0 of the step before, first none.
       eta: share of fresh noise in what is not taken from y, 0..1.
       eta_b: how far a coefficient that is seen well is set to its value, 0..1.
+      **model: eps_fn or x0_fn, and what else `ModelOptions` names.
 
     Raises:
       ValueError: if keys or y don't fit the measurement, noise is no deviation, or a
@@ -94,15 +84,7 @@ def ddrm(
     check_deviation(noise)
     keys = per_image.one_each(keys, y.shape[0])
     seen = read(measurement, y, noise)
-    ask = bind_model(
-        params,
-        grid,
-        eps_fn=eps_fn,
-        x0_fn=x0_fn,
-        clip_x0=clip_x0,
-        threshold=threshold,
-        self_condition=self_condition,
-    )
+    ask = bind_model(params, grid, **model)
     to_spectrum, to_images = measurement.v_transpose, measurement.v
 
     def draw(number: jax.Array | int) -> jax.Array:

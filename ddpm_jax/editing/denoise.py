@@ -7,16 +7,17 @@ least squared error. The reverse chain from that x_t on draws from p(x_0 | y): s
 and, as a draw is as far from the mean as the truth is, of twice the squared error.
 """
 
+from typing import Unpack
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ddpm_jax.denoiser import ModelOptions
+from ddpm_jax.denoiser import check_model
 from ddpm_jax.diffusion import at
 from ddpm_jax.editing.noise_level import check_noise
 from ddpm_jax.editing.noise_level import nearest_t
-from ddpm_jax.reverse import ModelFn
-from ddpm_jax.reverse import Variance
-from ddpm_jax.reverse import check_model
 from ddpm_jax.reverse import reverse_step
 from ddpm_jax.samplers.ancestral import ancestral_sample
 from ddpm_jax.schedules import Schedule
@@ -30,11 +31,7 @@ def denoise(
     *,
     noise: float | jax.Array,
     schedule: Schedule,
-    eps_fn: ModelFn | None = None,
-    x0_fn: ModelFn | None = None,
-    variance: Variance = "fixed_large",
-    clip_x0: bool = True,
-    self_condition: bool = False,
+    **model: Unpack[ModelOptions],
 ) -> jax.Array:
     """Returns the mean of the x_0 that may lie behind noisy images [B, ...].
 
@@ -45,11 +42,8 @@ def denoise(
       images: [B, ...] in the scale of [-1, 1], with noise beyond it.
       noise: its deviation in that scale, one for all or [B].
       schedule: the tables of all T steps.
-      eps_fn: (params, x_t, t [B] int32) -> noise [B, ...]; or give x0_fn.
-      x0_fn: the same with x_0 for its answer.
-      variance: not used, but that a "learned" one is divided from the answer.
-      clip_x0: clip the answer to [-1, 1].
-      self_condition: show the model, behind x_t, that there is no guess of x_0.
+      **model: eps_fn or x0_fn, and what else `ModelOptions` names. clip_x0 clips the
+        answer; a model with self_condition is shown that there is no guess of x_0.
 
     Raises:
       ValueError: if noise is negative, or more than the schedule knows, or [B] is not
@@ -62,19 +56,16 @@ def denoise(
       >>> denoise({}, jnp.ones((1, 2)), noise=0.3, x0_fn=truth, schedule=schedule)
       Array([[0.5, 0.5]], dtype=float32)
     """
-    check_model(schedule, eps_fn, x0_fn)
+    check_model(schedule.ends_in_noise, **model)
     check_noise(schedule, noise, images.shape[0])
     t = nearest_t(schedule, jnp.broadcast_to(jnp.asarray(noise), images.shape[:1]))
     return reverse_step(
         params,
         at(schedule.sqrt_alphas_cumprod, t, images) * images,
         t,
+        jnp.zeros_like(images),
         schedule=schedule,
-        eps_fn=eps_fn,
-        x0_fn=x0_fn,
-        variance=variance,
-        clip_x0=clip_x0,
-        guess=jnp.zeros_like(images) if self_condition else None,
+        **model,
     ).x_0
 
 
@@ -84,11 +75,7 @@ def denoise_sample(
     images: jax.Array,
     *,
     grid: TimeGrid,
-    eps_fn: ModelFn | None = None,
-    x0_fn: ModelFn | None = None,
-    variance: Variance = "fixed_large",
-    clip_x0: bool = True,
-    self_condition: bool = False,
+    **model: Unpack[ModelOptions],
 ) -> jax.Array:
     """Draws an x_0 that may lie behind each of the noisy images [B, ...].
 
@@ -108,11 +95,7 @@ def denoise_sample(
         keys,
         images.shape,
         grid=grid,
-        eps_fn=eps_fn,
-        x0_fn=x0_fn,
-        variance=variance,
-        clip_x0=clip_x0,
-        self_condition=self_condition,
+        **model,
         x_T=grid.alpha[0] * images,
     )
 

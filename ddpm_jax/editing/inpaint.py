@@ -5,18 +5,18 @@ noised to the chain's own level (Eq. 8), and the model draws the rest. Time trav
 (`time_travel`) is what makes the two fit.
 """
 
+from typing import Unpack
+
 import jax
 import jax.numpy as jnp
 
 from ddpm_jax import keys as per_image
+from ddpm_jax.denoiser import ModelOptions
 from ddpm_jax.editing.time_travel import Travel
 from ddpm_jax.editing.time_travel import time_travel
 from ddpm_jax.editing.time_travel import travel
-from ddpm_jax.reverse import ModelFn
-from ddpm_jax.reverse import Variance
-from ddpm_jax.samplers.ancestral import ancestral_step
-from ddpm_jax.samplers.ancestral import check_variance
-from ddpm_jax.samplers.denoiser import bind_model
+from ddpm_jax.reverse import step_by
+from ddpm_jax.samplers.ancestral import check_steps_of
 from ddpm_jax.samplers.start import begin
 from ddpm_jax.time_grids import TimeGrid
 
@@ -28,18 +28,11 @@ def inpaint(
     mask: jax.Array,
     *,
     grid: TimeGrid,
-    eps_fn: ModelFn | None = None,
-    x0_fn: ModelFn | None = None,
-    variance: Variance = "fixed_large",
-    clip_x0: bool = True,
-    threshold: float | None = None,
-    self_condition: bool = False,
     resamples: int = 10,
     jump: int = 10,
+    **model: Unpack[ModelOptions],
 ) -> jax.Array:
     """Draws pictures that agree with what is known: Algorithm 1 of RePaint.
-
-    The model and its options are as in `ancestral_sample`.
 
     Args:
       params: what eps_fn takes first.
@@ -47,15 +40,10 @@ def inpaint(
       known: [B, H, W, C] in [-1, 1]; what it holds where mask is False plays no part.
       mask: bool [B, H, W, C or 1], True where the picture is known and stays.
       grid: the times of the chain, S steps.
-      eps_fn: (params, x_t, t [B]) -> noise [B, H, W, C]; or give x0_fn.
-      x0_fn: the same with x_0 for its answer.
-      variance: of the reverse steps.
-      clip_x0: clip the predicted x_0 to [-1, 1] at each step.
-      threshold: percentile of dynamic thresholding, in its place.
-      self_condition: show the model the x_0 of the step before, first none.
       resamples: how often each stretch of the chain is gone down; the model is called
         about resamples * S times. With 1 nothing makes the two parts fit.
       jump: the length of a stretch in steps.
+      **model: eps_fn or x0_fn, and what else `ModelOptions` names.
 
     Returns:
       x_0 [B, H, W, C], equal to known where mask is True.
@@ -75,16 +63,7 @@ def inpaint(
       [[1.0, 0.0]]
     """
     check_mask(known, mask)
-    ask = bind_model(
-        params,
-        grid,
-        eps_fn=eps_fn,
-        x0_fn=x0_fn,
-        clip_x0=clip_x0,
-        threshold=threshold,
-        self_condition=self_condition,
-    )
-    check_variance(variance, grid)
+    check_steps_of(model, grid)
     path = time_travel(grid.num_steps, resamples, jump)
     keys, start = begin(keys, known.shape, grid.num_timesteps, None)
 
@@ -95,16 +74,14 @@ def inpaint(
         carry: tuple[jax.Array, jax.Array], row: Travel
     ) -> tuple[tuple[jax.Array, jax.Array], None]:
         x_t, guess = carry
-        mean, deviation, x_0 = ancestral_step(
-            params, x_t, row.level, row.posterior, guess, ask=ask, variance=variance
-        )
-        painted = mean + deviation * draw(row.numbers[0])
+        step = step_by(params, x_t, row.level, row.posterior, guess, **model)
+        painted = step.mean + step.deviation * draw(row.numbers[0])
         kept = row.end[0] * known + row.end[1] * draw(row.numbers[1])
         x = jnp.where(mask, kept, painted)
         if resamples > 1:
             up = row.up[0] * x + row.up[1] * draw(row.numbers[2])
             x = jnp.where(row.returns, up, x)
-        return (x, x_0), None
+        return (x, step.x_0), None
 
     first = start, jnp.zeros_like(start)
     (x_0, _), _ = jax.lax.scan(one_step, first, travel(grid, path, jump))

@@ -9,13 +9,13 @@ middle x_t is smoother than the model is used to. The paper's mixture is this on
 """
 
 import dataclasses
+from typing import Unpack
 
 import jax
 import jax.numpy as jnp
 
 from ddpm_jax import keys as per_image
-from ddpm_jax.reverse import ModelFn
-from ddpm_jax.reverse import Variance
+from ddpm_jax.denoiser import ModelOptions
 from ddpm_jax.samplers.ancestral import ancestral_sample
 from ddpm_jax.time_grids import TimeGrid
 from ddpm_jax.time_grids import check_steps
@@ -33,17 +33,13 @@ def interpolate(
     lambdas: tuple[float, ...],
     num_steps: int,
     grid: TimeGrid,
-    eps_fn: ModelFn | None = None,
-    x0_fn: ModelFn | None = None,
-    variance: Variance = "fixed_large",
-    clip_x0: bool = True,
-    self_condition: bool = False,
+    **model: Unpack[ModelOptions],
 ) -> jax.Array:
     """Returns L images [B, L, ...] between first and second [B, ...]: Figure 8.
 
     With lambda = 0 and 1 the ends come back as far as num_steps steps of noise leave
     them; the first as `sdedit` redraws it. With num_steps = 0 the pictures themselves
-    are mixed. The model and its options are as in `ancestral_sample`.
+    are mixed.
 
     Args:
       params: what eps_fn takes first.
@@ -53,11 +49,7 @@ def interpolate(
       lambdas: L shares of the second in x_t; static under jit.
       num_steps: how many of the grid's steps, 0..S; the paper's t. Static under jit.
       grid: the times of the whole chain, S steps.
-      eps_fn: (params, x_t, t [B]) -> noise [B, ...]; or give x0_fn.
-      x0_fn: the same with x_0 for its answer.
-      variance: of the reverse steps.
-      clip_x0: clip the predicted x_0 to [-1, 1] at each step.
-      self_condition: show the model the x_0 of the step before, first none.
+      **model: eps_fn or x0_fn, and what else `ModelOptions` names.
 
     Raises:
       ValueError: unless the ends have one shape, num_steps is 0..S and keys fit.
@@ -100,11 +92,7 @@ def interpolate(
         jnp.repeat(keys, len(lambdas)),  # the same steps for each lambda
         flat.shape,
         grid=grid,
-        eps_fn=eps_fn,
-        x0_fn=x0_fn,
-        variance=variance,
-        clip_x0=clip_x0,
-        self_condition=self_condition,
+        **model,
         x_T=flat,
     )
     return x_0.reshape(x_t.shape)

@@ -5,12 +5,12 @@ larger than the noise stays, colours and layout; what is smaller the model draws
 """
 
 import dataclasses
+from typing import Unpack
 
 import jax
 
 from ddpm_jax import keys as per_image
-from ddpm_jax.reverse import ModelFn
-from ddpm_jax.reverse import Variance
+from ddpm_jax.denoiser import ModelOptions
 from ddpm_jax.samplers.ancestral import ancestral_sample
 from ddpm_jax.time_grids import TimeGrid
 from ddpm_jax.time_grids import check_steps
@@ -23,20 +23,14 @@ def sdedit(
     *,
     num_steps: int,
     grid: TimeGrid,
-    eps_fn: ModelFn | None = None,
-    x0_fn: ModelFn | None = None,
-    variance: Variance = "fixed_large",
-    clip_x0: bool = True,
-    threshold: float | None = None,
-    self_condition: bool = False,
+    **model: Unpack[ModelOptions],
 ) -> jax.Array:
     """Noises images [B, H, W, C] up to num_steps steps of a chain, and takes these.
 
     It is Algorithm 1 of Meng et al. (2022) with K = 1 and the ancestral chain. With
     num_steps = 0 the images come back as they are; with all steps of the grid it is
     sampling, to the extent that alpha_bar is 0 where the grid starts. An image has the
-    same noise for any num_steps. The model and its options are as in
-    `ancestral_sample`.
+    same noise for any num_steps.
 
     Args:
       params: what eps_fn takes first.
@@ -44,12 +38,7 @@ def sdedit(
       images: [B, H, W, C] in [-1, 1].
       num_steps: how many of the grid's steps, 0..S; static under jit.
       grid: the times of the whole chain, S steps.
-      eps_fn: (params, x_t, t [B]) -> noise [B, H, W, C]; or give x0_fn.
-      x0_fn: the same with x_0 for its answer.
-      variance: of the reverse steps.
-      clip_x0: clip the predicted x_0 to [-1, 1] at each step.
-      threshold: percentile of dynamic thresholding, in its place.
-      self_condition: show the model the x_0 of the step before, first none.
+      **model: eps_fn or x0_fn, and what else `ModelOptions` names.
 
     Raises:
       ValueError: unless 0 <= num_steps <= S, and keys fit the images.
@@ -80,11 +69,6 @@ def sdedit(
         keys,
         images.shape,
         grid=part,
-        eps_fn=eps_fn,
-        x0_fn=x0_fn,
-        variance=variance,
-        clip_x0=clip_x0,
-        threshold=threshold,
-        self_condition=self_condition,
+        **model,
         x_T=part.alpha[0] * images + part.sigma[0] * eps,
     )

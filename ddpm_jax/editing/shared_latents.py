@@ -8,13 +8,13 @@ middle, all but the grain at the end.
 import dataclasses
 from functools import partial
 from typing import NamedTuple
+from typing import Unpack
 
 import jax
 import jax.numpy as jnp
 
 from ddpm_jax import keys as per_image
-from ddpm_jax.reverse import ModelFn
-from ddpm_jax.reverse import Variance
+from ddpm_jax.denoiser import ModelOptions
 from ddpm_jax.samplers.ancestral import ancestral_sample
 from ddpm_jax.samplers.start import begin
 from ddpm_jax.time_grids import TimeGrid
@@ -39,11 +39,7 @@ def share_latent(
     copies: int,
     num_steps: int,
     grid: TimeGrid,
-    eps_fn: ModelFn | None = None,
-    x0_fn: ModelFn | None = None,
-    variance: Variance = "fixed_large",
-    clip_x0: bool = True,
-    self_condition: bool = False,
+    **model: Unpack[ModelOptions],
 ) -> Shared:
     """Draws images [B, copies, ...] that are one until num_steps steps remain.
 
@@ -71,11 +67,7 @@ def share_latent(
     sample = partial(
         ancestral_sample,
         params,
-        eps_fn=eps_fn,
-        x0_fn=x0_fn,
-        variance=variance,
-        clip_x0=clip_x0,
-        self_condition=self_condition,
+        **model,
     )
     keys, x_t = begin(keys, shape, grid.num_timesteps, None)
     split = grid.num_steps - num_steps

@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddpm_jax.samplers.ancestral import Posterior
+from ddpm_jax.denoiser import Level
+from ddpm_jax.reverse import Posterior
 from ddpm_jax.samplers.ancestral import posterior
-from ddpm_jax.samplers.denoiser import Level
-from ddpm_jax.samplers.denoiser import levels
+from ddpm_jax.samplers.start import levels
 from ddpm_jax.time_grids import TimeGrid
 
 

@@ -1,9 +1,9 @@
 """Reverse chains, one scanned function per sampler, and their names.
 
-Those of `SAMPLERS` are called alike, `(params, keys, shape, *, grid, eps_fn or x0_fn,
-variance, clip_x0, threshold, self_condition, x_T)`, whatever else they can be told;
-grid, shape, functions and numbers are static under `jax.jit`. `ddpm_sample`, the
-paper's chain of all T steps, takes a schedule in place of the grid.
+Those of `SAMPLERS` are called alike, `(params, keys, shape, *, grid, x_T, **model)`,
+whatever else they can be told; model is what `ModelOptions` names, eps_fn or x0_fn and
+the rest. grid, shape, functions and numbers are static under `jax.jit`. `ddpm_sample`,
+the paper's chain of all T steps, takes a schedule in place of the grid.
 """
 
 from collections.abc import Callable

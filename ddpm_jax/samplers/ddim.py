@@ -7,18 +7,18 @@ it is the ancestral chain with the small variance.
 """
 
 import math
+from typing import Unpack
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ddpm_jax import keys as per_image
-from ddpm_jax.reverse import ModelFn
-from ddpm_jax.reverse import Variance
-from ddpm_jax.samplers.denoiser import Level
-from ddpm_jax.samplers.denoiser import bind_model
-from ddpm_jax.samplers.denoiser import levels
+from ddpm_jax.denoiser import Level
+from ddpm_jax.denoiser import ModelOptions
 from ddpm_jax.samplers.start import begin
+from ddpm_jax.samplers.start import bind_model
+from ddpm_jax.samplers.start import levels
 from ddpm_jax.time_grids import TimeGrid
 
 
@@ -28,18 +28,13 @@ def ddim_sample(
     shape: tuple[int, ...],
     *,
     grid: TimeGrid,
-    eps_fn: ModelFn | None = None,
-    x0_fn: ModelFn | None = None,
-    variance: Variance = "fixed_large",
-    clip_x0: bool = True,
-    threshold: float | None = None,
-    self_condition: bool = False,
     x_T: jax.Array | None = None,
     eta: float = 0.0,
+    **model: Unpack[ModelOptions],
 ) -> jax.Array:
     """Draws images of a shape (B, H, W, C): Eqs. 12 and 16 of Song et al. (2021).
 
-    Arguments are those of `ancestral_sample`; variance is not used. eta in [0, 1] says
+    Arguments are those of `ancestral_sample`. eta in [0, 1] says
     how much of the ancestral chain's noise is added.
 
     Raises:
@@ -53,15 +48,7 @@ def ddim_sample(
       >>> ddim_sample({}, jax.random.key(0), (1, 2), grid=grid, x0_fn=truth).tolist()
       [[0.5, 0.5]]
     """
-    ask = bind_model(
-        params,
-        grid,
-        eps_fn=eps_fn,
-        x0_fn=x0_fn,
-        clip_x0=clip_x0,
-        threshold=threshold,
-        self_condition=self_condition,
-    )
+    ask = bind_model(params, grid, **model)
     if not (math.isfinite(eta) and 0 <= eta <= 1):
         raise ValueError(f"eta is {eta}; give a number in [0, 1]")
     keys, start = begin(keys, shape, grid.num_timesteps, x_T)

@@ -14,16 +14,16 @@ by how much it did not.
 """
 
 from typing import NamedTuple
+from typing import Unpack
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddpm_jax.reverse import ModelFn
-from ddpm_jax.reverse import Variance
-from ddpm_jax.samplers.denoiser import Level
-from ddpm_jax.samplers.denoiser import bind_model
-from ddpm_jax.samplers.denoiser import levels
+from ddpm_jax.denoiser import Level
+from ddpm_jax.denoiser import ModelOptions
+from ddpm_jax.samplers.start import bind_model
+from ddpm_jax.samplers.start import levels
 from ddpm_jax.time_grids import TimeGrid
 
 
@@ -63,35 +63,26 @@ def ddim_invert(
     x_0: jax.Array,
     *,
     grid: TimeGrid,
-    eps_fn: ModelFn | None = None,
-    x0_fn: ModelFn | None = None,
-    variance: Variance = "fixed_large",
-    clip_x0: bool = True,
-    threshold: float | None = None,
-    self_condition: bool = False,
     tolerance: float = 1e-4,
     max_iterations: int = 40,
+    **model: Unpack[ModelOptions],
 ) -> Inverted:
     """Finds the x_T [B, ...] from which `ddim_sample` leads to x_0, without clipping.
 
-    The arguments of a model are those of the samplers, so that what `build` returns
-    serves here too. Look at the error before trusting a latent.
+    Look at the error before trusting a latent.
 
     Args:
       params: what the model takes first.
       x_0: images [B, ...], or what stands at the end of the grid.
       grid: the steps of the chain.
-      eps_fn: the model, or x0_fn.
-      x0_fn: the model, or eps_fn.
-      variance: not used.
-      clip_x0: not used: what is clipped can't be found again. Sample with False.
-      threshold: refused, for the same reason.
-      self_condition: refused: in a chain the guess comes from the step before, which
-        here is yet to be found. Without it, here and in `ddim_sample`, the network of
-        `build` is shown no guess.
       tolerance: the share of a step's first error that may remain if eps is the best
         one; it settles how often the model is asked (`iterations`).
       max_iterations: the most that a step may take.
+      **model: the `ModelOptions` of the samplers, so that what `build` returns serves
+        here too. clip_x0 is not used: what is clipped can't be found again. Sample with
+        False. threshold is refused, for the same reason; and so is self_condition: in a
+        chain the guess comes from the step before, which here is yet to be found.
+        Without it, here and in `ddim_sample`, the network of `build` is shown no guess.
 
     Raises:
       ValueError: if the model does not fit, the grid starts where no signal is left,
@@ -111,10 +102,9 @@ def ddim_invert(
       >>> bool(abs(again - x_0).max() < 1e-3), bool(error.max() < 1e-3)
       (True, True)
     """
-    ask = bind_model(
-        params, grid, eps_fn=eps_fn, x0_fn=x0_fn, clip_x0=False, threshold=None
-    )
-    _check_model(threshold, self_condition)
+    _check_model(**model)
+    unclipped: ModelOptions = {**model, "clip_x0": False}
+    ask = bind_model(params, grid, **unclipped)
     _check(grid, tolerance, max_iterations)
 
     def one_iteration(now: Iterate, row: Iteration) -> tuple[Iterate, None]:
@@ -184,7 +174,12 @@ def _share(gap: jax.Array, change: jax.Array) -> jax.Array:
     return jnp.where(square > 0, product / jnp.where(square > 0, square, 1), 0.0)
 
 
-def _check_model(threshold: float | None, self_condition: bool) -> None:
+def _check_model(
+    *,
+    threshold: float | None = None,
+    self_condition: bool = False,
+    **others: object,
+) -> None:
     if threshold is not None:
         raise ValueError(
             f"threshold is {threshold}; what it takes from x_0 can't be found again, "

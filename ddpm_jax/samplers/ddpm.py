@@ -6,14 +6,14 @@ t = T-1 .. 0, without noise at t = 0. The noise of image i at step t is a functi
 """
 
 from typing import NamedTuple
+from typing import Unpack
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ddpm_jax import keys as per_image
-from ddpm_jax.reverse import ModelFn
-from ddpm_jax.reverse import Variance
+from ddpm_jax.denoiser import ModelOptions
 from ddpm_jax.reverse import reverse_step
 from ddpm_jax.samplers.start import begin
 from ddpm_jax.schedules import Schedule
@@ -32,12 +32,8 @@ def ddpm_sample(
     shape: tuple[int, ...],
     *,
     schedule: Schedule,
-    eps_fn: ModelFn | None = None,
-    x0_fn: ModelFn | None = None,
-    variance: Variance = "fixed_large",
-    clip_x0: bool = True,
-    self_condition: bool = False,
     x_T: jax.Array | None = None,
+    **model: Unpack[ModelOptions],
 ) -> jax.Array:
     """Draws images x_0 of a shape (B, H, W, C): Algorithm 2 of Ho et al. (2020).
 
@@ -46,15 +42,9 @@ def ddpm_sample(
       keys: [B], one for each image, or one key for images 0..B-1.
       shape: (B, ...); static under jit.
       schedule: the tables of all T steps.
-      eps_fn: (params, x_t, t [B] int32) -> noise [B, ...]; or give x0_fn.
-      x0_fn: the same with x_0 for its answer.
-      variance: "fixed_large", "fixed_small", "learned" (the model answers on 2C
-        channels, the log variance last), "learned_range" (the last say where it lies
-        from beta~ to beta) or a function that returns log variances.
-      clip_x0: clip the predicted x_0 to [-1, 1] at each step.
-      self_condition: show the model, behind the channels of x_t, the x_0 of the step
-        before: Chen et al. (2022).
       x_T: where the chain starts, [B, ...]; unit noise if None.
+      **model: eps_fn, (params, x_t, t [B] int32) -> noise [B, ...], or x0_fn, and what
+        else `ModelOptions` names.
 
     Raises:
       ValueError: if keys or x_T don't fit the shape, or the schedule ends at
@@ -76,11 +66,7 @@ def ddpm_sample(
         shape,
         frame_steps=(),
         schedule=schedule,
-        eps_fn=eps_fn,
-        x0_fn=x0_fn,
-        variance=variance,
-        clip_x0=clip_x0,
-        self_condition=self_condition,
+        **model,
         x_T=x_T,
     )[0]
 
@@ -92,12 +78,8 @@ def ddpm_sample_frames(
     *,
     frame_steps: tuple[int, ...],
     schedule: Schedule,
-    eps_fn: ModelFn | None = None,
-    x0_fn: ModelFn | None = None,
-    variance: Variance = "fixed_large",
-    clip_x0: bool = True,
-    self_condition: bool = False,
     x_T: jax.Array | None = None,
+    **model: Unpack[ModelOptions],
 ) -> tuple[jax.Array, Frames]:
     """Like `ddpm_sample`, and keeps the frames of F chosen t: returns x_0, Frames.
 
@@ -124,25 +106,16 @@ def ddpm_sample_frames(
         carry: tuple[jax.Array, jax.Array, Frames], t: jax.Array
     ) -> tuple[tuple[jax.Array, jax.Array, Frames], None]:
         x_t, guess, frames = carry
-        step = reverse_step(
-            params,
-            x_t,
-            jnp.full(shape[:1], t),
-            schedule=schedule,
-            eps_fn=eps_fn,
-            x0_fn=x0_fn,
-            variance=variance,
-            clip_x0=clip_x0,
-            guess=guess if self_condition else None,
-        )
+        now = jnp.full(shape[:1], t)
+        step = reverse_step(params, x_t, now, guess, schedule=schedule, **model)
         z = per_image.normal(per_image.fold_in(keys, t), shape[1:])
-        sigma = jnp.where(t > 0, jnp.exp(0.5 * step.log_variance), 0.0)
         if frame_steps:
-            now = Frames(x_t, step.x_0)
             frames = jax.tree.map(
-                lambda kept, x: kept.at[frame_of_t[t]].set(x, mode="drop"), frames, now
+                lambda kept, x: kept.at[frame_of_t[t]].set(x, mode="drop"),
+                frames,
+                Frames(x_t, step.x_0),
             )
-        return (step.mean + sigma * z, step.x_0, frames), None
+        return (step.mean + step.deviation * z, step.x_0, frames), None
 
     empty = jnp.zeros((len(frame_steps), *shape), start.dtype)
     steps = jnp.arange(num_timesteps - 1, -1, -1)

@@ -13,17 +13,17 @@ network is compiled once and the last step to x_0, where s = 0, costs one call.
 import dataclasses
 import math
 from typing import NamedTuple
+from typing import Unpack
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ddpm_jax import keys as per_image
-from ddpm_jax.reverse import ModelFn
-from ddpm_jax.reverse import Variance
-from ddpm_jax.samplers.denoiser import Level
-from ddpm_jax.samplers.denoiser import bind_model
+from ddpm_jax.denoiser import Level
+from ddpm_jax.denoiser import ModelOptions
 from ddpm_jax.samplers.start import begin
+from ddpm_jax.samplers.start import bind_model
 from ddpm_jax.spacings import times_of
 from ddpm_jax.time_grids import TimeGrid
 
@@ -53,20 +53,15 @@ def edm_sample(
     shape: tuple[int, ...],
     *,
     grid: TimeGrid,
-    eps_fn: ModelFn | None = None,
-    x0_fn: ModelFn | None = None,
-    variance: Variance = "fixed_large",
-    clip_x0: bool = True,
-    threshold: float | None = None,
-    self_condition: bool = False,
     x_T: jax.Array | None = None,
     churn: float = 40.0,
     churn_range: tuple[float, float] = (0.05, 50.0),
     churn_noise: float = 1.003,
+    **model: Unpack[ModelOptions],
 ) -> jax.Array:
     """Draws images of a shape (B, H, W, C): Algorithm 2 of Karras et al. (2022).
 
-    Arguments are those of `ancestral_sample`; variance is not used.
+    Arguments are those of `ancestral_sample`.
 
     Args:
       churn: S_churn, how much fresh noise there is; 0 is Heun's method. This and the
@@ -87,15 +82,7 @@ def edm_sample(
       >>> x_0.round(4).tolist()
       [[0.5, 0.5]]
     """
-    ask = bind_model(
-        params,
-        grid,
-        eps_fn=eps_fn,
-        x0_fn=x0_fn,
-        clip_x0=clip_x0,
-        threshold=threshold,
-        self_condition=self_condition,
-    )
+    ask = bind_model(params, grid, **model)
     _check_churn(grid, churn, churn_range, churn_noise)
     keys, start = begin(keys, shape, grid.num_timesteps, x_T)
 

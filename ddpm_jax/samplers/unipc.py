@@ -7,19 +7,19 @@ for no more calls.
 """
 
 from typing import NamedTuple
+from typing import Unpack
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddpm_jax.reverse import ModelFn
-from ddpm_jax.reverse import Variance
-from ddpm_jax.samplers.denoiser import Level
-from ddpm_jax.samplers.denoiser import bind_model
-from ddpm_jax.samplers.denoiser import levels
+from ddpm_jax.denoiser import Level
+from ddpm_jax.denoiser import ModelOptions
 from ddpm_jax.samplers.dpmpp import step_orders
 from ddpm_jax.samplers.dpmpp import weighted_sum
 from ddpm_jax.samplers.start import begin
+from ddpm_jax.samplers.start import bind_model
+from ddpm_jax.samplers.start import levels
 from ddpm_jax.time_grids import TimeGrid
 
 
@@ -39,15 +39,10 @@ def unipc_sample(
     shape: tuple[int, ...],
     *,
     grid: TimeGrid,
-    eps_fn: ModelFn | None = None,
-    x0_fn: ModelFn | None = None,
-    variance: Variance = "fixed_large",
-    clip_x0: bool = True,
-    threshold: float | None = None,
-    self_condition: bool = False,
     x_T: jax.Array | None = None,
     order: int = 2,
     lower_order_final: bool = True,
+    **model: Unpack[ModelOptions],
 ) -> jax.Array:
     """Draws images of a shape (B, H, W, C): Zhao et al. (2023), with multistep history.
 
@@ -65,15 +60,7 @@ def unipc_sample(
       >>> unipc_sample({}, jax.random.key(0), (1, 2), grid=grid, x0_fn=truth).tolist()
       [[0.5, 0.5]]
     """
-    ask = bind_model(
-        params,
-        grid,
-        eps_fn=eps_fn,
-        x0_fn=x0_fn,
-        clip_x0=clip_x0,
-        threshold=threshold,
-        self_condition=self_condition,
-    )
+    ask = bind_model(params, grid, **model)
     orders = step_orders(grid, order, lower_order_final)
     _, start = begin(keys, shape, grid.num_timesteps, x_T)
 
