@@ -37,6 +37,11 @@ class Edit(command.ModelOptions):
     """Variations of each picture."""
     seed: int = 0
     """Which variations."""
+    label: tuple[str, ...] = ()
+    """Classes of what is drawn, if the model was trained with labels, their numbers or
+    their names: one for all pictures, or one for each."""
+    guidance: float = 1.0
+    """Classifier-free guidance towards the label; 1 is none, 2 a usual scale."""
     fit: str = "crop"
     """How a picture of another size is brought to the right one; see docs/data.md."""
     batch_size: int = 64
@@ -53,11 +58,15 @@ def main(arguments: list[str]) -> int:
     if options.out.exists() and not options.out.is_dir():
         raise ValueError(f"--out {options.out} is a file; give a folder")
     command.set_up_jax()
+    from ddpm_jax import classes
     from ddpm_jax import sampling
     from ddpm_jax.edit_files import write_edits
 
     trained = sampling.load_model(options)
-    print("\n".join([sampling.describe(trained), *options.mode.remarks(trained.parts)]))
+    label = classes.numbers_of(options.label, trained.classes)
+    remarks = options.mode.remarks(trained.parts)
+    named = classes.describe(label, trained.classes)
+    print("\n".join([sampling.describe(trained), *named, *remarks]))
     written = write_edits(
         options.out,
         trained,
@@ -66,6 +75,8 @@ def main(arguments: list[str]) -> int:
         num=options.num,
         seed=options.seed,
         batch_size=options.batch_size,
+        label=label,
+        guidance=options.guidance,
     )
     print("\n".join(f"wrote {path}" for path in written))
     return 0

@@ -1,5 +1,6 @@
 """Writes a trained model for other programs: python export.py --workdir runs/cifar."""
 
+import dataclasses
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,9 @@ class Export(command.ModelOptions):
     ddim; the model's own if not given."""
     steps: int | None = None
     """Steps of a program; all that the model was trained on if not given."""
-    label: tuple[int, ...] = ()
-    """The classes that a program draws, one after another, if the model knows any."""
+    label: tuple[str, ...] = ()
+    """The classes that a program draws, one after another, if the model knows any:
+    their numbers, or their names."""
     guidance: float = 1.0
     """Its classifier-free guidance towards the label; 1 is none."""
 
@@ -38,10 +40,11 @@ def main(arguments: list[str]) -> int:
 
     if options.out is None:
         raise ValueError("give --out, where to write")
-    chosen = chain_of_options(options, sampler="ddpm", spacing="uniform")
+    unlabelled = dataclasses.replace(options, label=())
+    chosen = chain_of_options(unlabelled, sampler="ddpm", spacing="uniform")
     if options.format == "diffusers":
         chosen = chosen._replace(sampler="ddpm")
-    if options.format != "stablehlo" and chosen != Chain():
+    if options.format != "stablehlo" and (options.label or chosen != Chain()):
         raise ValueError(
             "--steps, --label and --guidance are for --format stablehlo, --sampler for "
             "that and for diffusers"
@@ -53,8 +56,7 @@ def main(arguments: list[str]) -> int:
     elif options.format == "safetensors":
         written = exporting.export_safetensors(trained, options.out)
     else:
-        own = {"sampler": trained.sampler, "spacing": trained.spacing}
-        chain = chain_of_options(options, **own)
+        chain = sampling.chain_of(trained, options)
         written = exporting.export_sampler(trained, options.out, chain)
     print("\n".join(f"wrote {path}" for path in written))
     return 0

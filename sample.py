@@ -34,8 +34,9 @@ class Sample(command.ModelOptions):
     and karras for heun and edm."""
     eta: float = 0.0
     """Noise of ddim, from 0, none, to 1, as much as the ancestral chain's."""
-    label: tuple[int, ...] = ()
-    """Classes to draw, one after another, of a model that was trained with labels."""
+    label: tuple[str, ...] = ()
+    """Classes to draw, one after another, of a model that was trained with labels:
+    their numbers, or their names."""
     guidance: float = 1.0
     """Classifier-free guidance towards the label; 1 is none, 2 a usual scale."""
     threshold: float | None = None
@@ -57,6 +58,7 @@ def main(arguments: list[str]) -> int:
     command.check_range(options, start=(0, 2**31 - 1), seed=(0, 2**32 - 1))
     command.set_up_jax()
     from ddpm_jax import chains
+    from ddpm_jax import classes
     from ddpm_jax import drawing
     from ddpm_jax import sampling
 
@@ -76,15 +78,15 @@ def main(arguments: list[str]) -> int:
         ]
     else:
         trained = sampling.load_model(options)
-        own = {"sampler": trained.sampler, "spacing": trained.spacing}
-        chain = chains.chain_of_options(options, **own)
+        chain = sampling.chain_of(trained, options)
         if options.progressive and not chain.takes_all_steps():
             raise ValueError(
                 "--progressive shows the paper's chain of all steps; give --sampler "
                 "ddpm, and leave out --steps, --spacing, --eta and --threshold"
             )
         chains.check_chain(trained.parts, chain)
-        print(sampling.describe(trained))
+        named = classes.describe(chain.label, trained.classes)
+        print("\n".join([sampling.describe(trained), *named]))
         if chain.sampler != (options.sampler or "ddpm"):
             print(f"drawn with {chain.sampler}, as its authors do; or give --sampler")
         options.out.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 from ddpm_jax import keys as per_image
 from ddpm_jax.build import Parts
 from ddpm_jax.build import conditioned
+from ddpm_jax.classes import numbers_of
 from ddpm_jax.denoiser import LEARNED
 from ddpm_jax.images import to_uint8
 from ddpm_jax.samplers import SAMPLERS
@@ -49,11 +50,17 @@ class Chain(NamedTuple):
         return self._replace(label=(), guidance=1.0) == Chain()
 
 
-def chain_of_options(options: object, *, sampler: str, spacing: str) -> Chain:
+def chain_of_options(
+    options: object, *, sampler: str, spacing: str, classes: tuple[str, ...] = ()
+) -> Chain:
     """The chain that options name by the fields of `Chain`, with defaults for the rest.
 
     sampler and spacing are the model's own, for options that name none. Only a shorter
     chain takes the spacing, and the samplers of Karras et al. (2022) that paper's.
+    Labels may be names of the model's classes.
+
+    Raises:
+      ValueError: if a label is neither a number nor such a name.
 
     Example:
       >>> from types import SimpleNamespace
@@ -64,6 +71,7 @@ def chain_of_options(options: object, *, sampler: str, spacing: str) -> Chain:
     """
     fields = [name for name in Chain._fields if hasattr(options, name)]
     given = {name: getattr(options, name) for name in fields}
+    given["label"] = numbers_of(given.get("label", ()), classes)
     if given.get("sampler") is None:
         given["sampler"] = sampler
     if given.get("spacing") is None:

@@ -48,22 +48,27 @@ class Denoise(Mode):
         """The posterior mean, at the noise given or estimated."""
         if self.noise is not None:
             check_level(parts, self.noise)
-        model = {"schedule": parts.schedule, **parts.sampler}
         given = None if self.noise is None else self.noise / HALF
 
         def edit(
-            params: object, keys: jax.Array, images: jax.Array, painted: jax.Array
+            parts: Parts,
+            params: object,
+            keys: jax.Array,
+            images: jax.Array,
+            painted: jax.Array,
         ) -> jax.Array:
             noise = estimate_noise(images) if given is None else given
-            return denoise(params, images, noise=noise, **model)
+            return denoise(
+                params, images, noise=noise, schedule=parts.schedule, **parts.sampler
+            )
 
         return edit
 
     def drawing(self, parts: Parts) -> Edit:
         """A draw of the posterior, at the noise given."""
-        model = model_on(self.grid(parts), parts)
-        return lambda params, keys, images, painted: denoise_sample(
-            params, keys, images, **model
+        grid = self.grid(parts)
+        return lambda parts, params, keys, images, painted: denoise_sample(
+            params, keys, images, **model_on(grid, parts)
         )
 
     def grid(self, parts: Parts) -> TimeGrid:

@@ -9,7 +9,10 @@ import numpy as np
 
 from ddpm_jax import keys as per_image
 from ddpm_jax import parallel
-from ddpm_jax.chains import check_unlabelled
+from ddpm_jax.build import Parts
+from ddpm_jax.build import conditioned
+from ddpm_jax.chains import Chain
+from ddpm_jax.chains import check_labels
 from ddpm_jax.data.decode import Policy
 from ddpm_jax.edit_modes import Edit
 from ddpm_jax.edit_modes import Mode
@@ -35,9 +38,12 @@ def write_edits(
     num: int,
     seed: int,
     batch_size: int,
+    label: tuple[int, ...] = (),
+    guidance: float = 1.0,
 ) -> list[Path]:
     """Edits the pictures of a mode, num times each, into out/NAME_0.png and so on.
 
+    A model of classes is told label, one for all pictures or one for each, and guided.
     What becomes of a picture depends on it, the seed and the number of its variation,
     and on nothing else. All that is read is read, and may be refused, before anything
     is compiled or written.
@@ -45,7 +51,7 @@ def write_edits(
     Raises:
       ValueError: in one sentence, if a picture, the mask or an option can't be used.
     """
-    check_unlabelled(trained.parts)
+    check_labels(trained.parts, Chain(label=label, guidance=guidance))
     task = mode.task(trained.parts)
     policy = Policy(task.image_size, task.channels, fit)
     pictures = read_pictures(mode.images, policy)
@@ -58,11 +64,13 @@ def write_edits(
             pictures.paths, task.remarks(pictures.images), strict=True
         ):
             print(f"{path}: {remark}")
-    rows = rows_of(pictures, painted, num)
+    rows = rows_of(pictures, painted, num, label)
     drawn = np.empty((len(names), *trained.parts.shape), np.uint8)
     size = min(batch_size, len(names))
     shared = parallel.replicate((trained.params, jax.random.key(seed)))
-    function = partial(edit_rows, edit=task.edit)
+    function = partial(
+        edit_rows, edit=task.edit, parts=trained.parts, guidance=guidance
+    )
     compiled = parallel.compile_map(function, shared, take(rows, slice(size)))
     with image_bar(len(names), 0) as bar:
         for start in range(0, len(names), size):
@@ -76,7 +84,12 @@ def write_edits(
 
 
 def edit_rows(
-    shared: tuple[object, jax.Array], rows: dict[str, jax.Array], *, edit: Edit
+    shared: tuple[object, jax.Array],
+    rows: dict[str, jax.Array],
+    *,
+    edit: Edit,
+    parts: Parts,
+    guidance: float = 1.0,
 ) -> jax.Array:
     """Edits rows of uint8 pictures: uint8 [n, H, W, C].
 
@@ -85,14 +98,29 @@ def edit_rows(
     """
     params, key = shared
     keys = per_image.fold_in_each(key, rows["variation"])
-    x_0 = edit(params, keys, to_model_range(rows["image"]), rows["painted"])
+    if "label" in rows:
+        parts = conditioned(parts, rows["label"], guidance)
+    x_0 = edit(parts, params, keys, to_model_range(rows["image"]), rows["painted"])
     return to_uint8(x_0)
 
 
-def rows_of(pictures: Pictures, painted: np.ndarray, num: int) -> dict[str, np.ndarray]:
-    """One row for each variation of each picture, in the order of `names_of`."""
-    picture, variation = np.divmod(np.arange(len(pictures.paths) * num), num)
-    return {
+def rows_of(
+    pictures: Pictures, painted: np.ndarray, num: int, label: tuple[int, ...] = ()
+) -> dict[str, np.ndarray]:
+    """One row for each variation of each picture, in the order of `names_of`.
+
+    Raises:
+      ValueError: unless there is no label, one, or one for each picture.
+    """
+    count = len(pictures.paths)
+    if len(label) not in (0, 1, count):
+        raise ValueError(
+            f"--label gives {len(label)} classes and there are {count} pictures; give "
+            "one for all, or one for each picture in their order"
+        )
+    picture, variation = np.divmod(np.arange(count * num), num)
+    told = {"label": np.resize(label, count)[picture]} if label else {}
+    return told | {
         "image": pictures.images[picture],
         "painted": np.broadcast_to(painted, (len(picture), *painted.shape)),
         "variation": variation.astype(np.int32),

@@ -27,8 +27,10 @@ from ddpm_jax.editing.time_travel import time_travel
 from ddpm_jax.time_grids import TimeGrid
 from ddpm_jax.time_grids import make_time_grid
 
-Edit = Callable[[object, jax.Array, jax.Array, jax.Array], jax.Array]
-"""(params, keys [B], images [B, h, w, c], painted [B, h, w, 1]) -> x_0 [B, H, W, C]."""
+Edit = Callable[[Parts, object, jax.Array, jax.Array, jax.Array], jax.Array]
+"""(parts, params, keys [B], images [B, h, w, c], painted [B, h, w, 1]) -> x_0 [B, ...].
+
+parts are those of the model that the mode was bound to, told labels or not."""
 
 
 class Task(NamedTuple):
@@ -74,16 +76,26 @@ class Inpaint(Mode):
 
     def task(self, parts: Parts) -> Task:
         """Binds RePaint to a model."""
-        grid, travel = self.grid(parts), (self.resamples, self.jump)
-        model = model_on(grid, parts)
-        time_travel(grid.num_steps, *travel)  # for its errors
-        given = {"resamples": self.resamples, "jump": self.jump, **model}
+        grid = self.grid(parts)
+        time_travel(grid.num_steps, self.resamples, self.jump)  # for its errors
         height, width, channels = parts.shape
 
         def edit(
-            params: object, keys: jax.Array, images: jax.Array, painted: jax.Array
+            parts: Parts,
+            params: object,
+            keys: jax.Array,
+            images: jax.Array,
+            painted: jax.Array,
         ) -> jax.Array:
-            return inpaint(params, keys, images, ~painted, **given)
+            return inpaint(
+                params,
+                keys,
+                images,
+                ~painted,
+                resamples=self.resamples,
+                jump=self.jump,
+                **model_on(grid, parts),
+            )
 
         def before(images: np.ndarray, painted: np.ndarray) -> np.ndarray:
             return np.where(painted, np.uint8(128), images)
@@ -113,13 +125,17 @@ class Img2img(Mode):
         """Binds SDEdit to a model."""
         check_share("strength", self.strength)
         grid = self.grid(parts)
-        model, run = model_on(grid, parts), round(self.strength * grid.num_steps)
+        run = round(self.strength * grid.num_steps)
         height, width, channels = parts.shape
 
         def edit(
-            params: object, keys: jax.Array, images: jax.Array, painted: jax.Array
+            parts: Parts,
+            params: object,
+            keys: jax.Array,
+            images: jax.Array,
+            painted: jax.Array,
         ) -> jax.Array:
-            return sdedit(params, keys, images, num_steps=run, **model)
+            return sdedit(params, keys, images, num_steps=run, **model_on(grid, parts))
 
         return Task((height, width), channels, edit, as_it_is)
 
@@ -202,9 +218,15 @@ def restoring(options: Restore, parts: Parts, measurement: Measurement) -> Edit:
     """DDRM of one kind of measurement, as a Task takes it."""
     if not 0 <= options.noise < float("inf"):
         raise ValueError(f"--noise is {options.noise}; give 0 or more")
-    model = model_on(grid_of_steps(parts, options.steps, 100), parts)
-    given = {"measurement": measurement, "noise": options.noise / 127.5, **model}
-    return lambda params, keys, images, painted: ddrm(params, keys, images, **given)
+    grid = grid_of_steps(parts, options.steps, 100)
+    return lambda parts, params, keys, images, painted: ddrm(
+        params,
+        keys,
+        images,
+        measurement=measurement,
+        noise=options.noise / 127.5,
+        **model_on(grid, parts),
+    )
 
 
 def grid_of_steps(parts: Parts, steps: int | None, usual: int) -> TimeGrid:

@@ -87,6 +87,7 @@ def save(trained: Trained, path: Path) -> Path:
         origin=trained.origin,
         sampler=trained.sampler,
         spacing=trained.spacing,
+        classes=trained.classes,
     )
 
 

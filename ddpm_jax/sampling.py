@@ -18,6 +18,7 @@ from ddpm_jax.build import Parts
 from ddpm_jax.build import build
 from ddpm_jax.build import init_params
 from ddpm_jax.chains import Chain
+from ddpm_jax.chains import chain_of_options
 from ddpm_jax.chains import sample_frames
 from ddpm_jax.chains import sample_images
 from ddpm_jax.checkpoint import restore_weights
@@ -34,6 +35,7 @@ from ddpm_jax.transfer import misfit
 from ddpm_jax.validation import from_dict
 from ddpm_jax.weights import SUFFIX
 from ddpm_jax.weights import load_weights
+from ddpm_jax.workdir import read_classes
 
 
 class Trained(NamedTuple):
@@ -47,6 +49,7 @@ class Trained(NamedTuple):
     origin: str | None = None  # what it is if no run here trained it
     sampler: str = "ddpm"  # that its authors draw with
     spacing: str = "uniform"  # of the steps of a short chain, as its authors draw
+    classes: tuple[str, ...] = ()  # names of the labels that the network knows
 
 
 def load_trained(
@@ -87,7 +90,8 @@ def load_trained(
     config = from_dict(stored)
     parts = build(config)
     check_weights(parts, params, workdir)
-    return Trained(config, parts, params, found, ema)
+    classes = read_classes(Path(workdir)) if config.model.num_classes else ()
+    return Trained(config, parts, params, found, ema, classes=classes)
 
 
 def load_file(path: Path, *, step: int | None, ema: bool) -> Trained:
@@ -110,8 +114,23 @@ def load_file(path: Path, *, step: int | None, ema: bool) -> Trained:
     config = from_dict(stored.config)
     parts = build(config)
     check_weights(parts, stored.params, path)
-    what = stored.ema, stored.origin, stored.sampler, stored.spacing
+    own = stored.sampler, stored.spacing, stored.classes
+    what = stored.ema, stored.origin, *own
     return Trained(config, parts, stored.params, stored.step, *what)
+
+
+def chain_of(trained: Trained, options: object) -> Chain:
+    """The chain that options name, with the model's own sampler, spacing and classes.
+
+    Raises:
+      ValueError: as `chain_of_options`.
+    """
+    return chain_of_options(
+        options,
+        sampler=trained.sampler,
+        spacing=trained.spacing,
+        classes=trained.classes,
+    )
 
 
 def load_pretrained(name: str, *, step: int | None = None, ema: bool = True) -> Trained:

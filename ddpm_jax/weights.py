@@ -32,6 +32,7 @@ class Stored(NamedTuple):
     origin: str | None = None  # what it is if no run of this project trained it
     sampler: str = "ddpm"  # that its authors draw with
     spacing: str = "uniform"  # of the steps of a short chain, as its authors draw
+    classes: tuple[str, ...] = ()  # names of the labels that the network knows
 
 
 def with_suffix(path: str | os.PathLike[str]) -> Path:
@@ -56,10 +57,11 @@ def save_weights(
     origin: str | None = None,
     sampler: str = "ddpm",
     spacing: str = "uniform",
+    classes: tuple[str, ...] = (),
 ) -> Path:
     """Writes a tree of weights as dtype, with the step and the config of its run.
 
-    ema, origin, sampler and spacing are as of `Stored`.
+    ema, origin, sampler, spacing and classes are as of `Stored`.
 
     Example:
       >>> import tempfile
@@ -73,7 +75,8 @@ def save_weights(
 
     path = with_suffix(path)
     tensors = {name: jnp.asarray(leaf, dtype) for name, leaf in named(params).items()}
-    about = {"ema": ema, "origin": origin, "sampler": sampler, "spacing": spacing}
+    own = {"sampler": sampler, "spacing": spacing, "classes": classes}
+    about = {"ema": ema, "origin": origin, **own}
     metadata = {
         "step": str(step),
         "config": json.dumps(config),
@@ -146,15 +149,16 @@ def stored_about(found: object) -> dict[str, Any]:
       >>> stored_about({"ema": False, "origin": None, "spacing": "leading"})["sampler"]
       'ddpm'
     """
-    match {"sampler": "ddpm", **found} if isinstance(found, dict) else found:
+    match {"sampler": "ddpm", "classes": [], **found} if isinstance(found, dict) else 0:
         case {
             "ema": bool() as ema,
             "origin": None | str() as origin,
             "sampler": str() as sampler,
             "spacing": str() as spacing,
-        }:
-            what = {"ema": ema, "origin": origin}
-            return {**what, "sampler": sampler, "spacing": spacing}
-        case {"sampler": _, **rest} if not rest:
+            "classes": list() as classes,
+        } if all(isinstance(name, str) for name in classes):
+            own = {"sampler": sampler, "spacing": spacing, "classes": tuple(classes)}
+            return {"ema": ema, "origin": origin, **own}
+        case {"sampler": _, "classes": _, **rest} if not rest:
             return {}
     raise ValueError(f"what it says of its weights is {found!r:.80}")

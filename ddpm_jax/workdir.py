@@ -100,6 +100,20 @@ def check_data(workdir: Path, dataset: Dataset) -> None:
     refuse(workdir, "set of images", changed)
 
 
+def read_classes(workdir: Path) -> tuple[str, ...]:
+    """The names of the classes of the images that workdir's run saw, if they are known.
+
+    Those who only draw from a run need no names, so that a file which can't be read is
+    none.
+    """
+    try:
+        names = json.loads((workdir / DATA).read_text(encoding="utf-8"))["classes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
+    known = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return tuple(names) if known else ()
+
+
 def refuse(workdir: Path, what: str, changed: list[str]) -> None:
     """Raises ValueError if anything has changed."""
     if changed:

@@ -52,6 +52,10 @@ def test_files_that_are_not_weights_are_refused(tmp_path: Path) -> None:
         ({"config": "[]"}, r"its config is \[\]"),
         ({"about": "5"}, "what it says of its weights is 5"),
         ({"about": '{"ema": "yes", "origin": null, "spacing": "uniform"}'}, "'yes'"),
+        (
+            {"about": '{"ema": 1, "origin": null, "spacing": "", "classes": 5}'},
+            "'classes': 5",
+        ),
     ],
 )
 def test_what_a_file_says_of_itself_is_checked(
@@ -60,7 +64,7 @@ def test_what_a_file_says_of_itself_is_checked(
     path = tmp_path / "w.safetensors"
     said = {"step": "1", "config": "{}"}
     save_file({"params/a": jnp.ones(2)}, path, said)
-    assert load_weights(path)[1:] == (1, {}, True, None, "ddpm", "uniform")
+    assert load_weights(path)[1:] == (1, {}, True, None, "ddpm", "uniform", ())
     save_file({"params/a": jnp.ones(2)}, path, said | changed)
     with pytest.raises(ValueError, match=f"^{path} is no file of this.*{sentence}"):
         load_weights(path)
@@ -77,7 +81,7 @@ def test_an_array_that_holds_another_is_refused(tmp_path: Path) -> None:
 
 def test_what_is_known_of_weights_goes_with_them(tmp_path: Path) -> None:
     known = {"ema": False, "origin": "of others", "sampler": "ddim"}
-    known["spacing"] = "leading"
+    known |= {"spacing": "leading", "classes": ("cat", "dog")}
     path = save_weights(tmp_path / "m0.5", PARAMS, step=1, config={}, **known)
     assert path.name == "m0.5.safetensors"
     stored = load_weights(path)

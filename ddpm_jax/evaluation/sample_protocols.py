@@ -10,7 +10,6 @@ from typing import Any
 from ddpm_jax.chains import check_chain
 from ddpm_jax.evaluation.feature_rows import row_type
 from ddpm_jax.evaluation.sample_sources import SPLITS
-from ddpm_jax.evaluation.sample_sources import chain_of_task
 from ddpm_jax.evaluation.sample_sources import reference_of
 from ddpm_jax.evaluation.sample_sources import samples_of
 from ddpm_jax.evaluation.task import Task
@@ -73,7 +72,7 @@ def samples_protocol(task: Task) -> dict[str, Any]:
     """
     trained, settings = task.trained, task.settings
     if settings.samples is None:
-        check_chain(trained.parts, chain_of_task(task))
+        check_chain(trained.parts, task.chain)
     said, source = samples_of(task)
     row_type(task.extractor, source.shape)
     weights = {"sha256": task.extractor.checksum} if task.extractor.checksum else {}

@@ -12,8 +12,6 @@ from typing import Literal
 
 import numpy as np
 
-from ddpm_jax.chains import Chain
-from ddpm_jax.chains import chain_of_options
 from ddpm_jax.chains import remarks
 from ddpm_jax.data import Images
 from ddpm_jax.data import crc32_of_some
@@ -42,7 +40,7 @@ def samples_of(task: Task) -> Described:
     if settings.samples is not None:
         return read_samples(task, settings.samples)
     num = settings.num_samples or NUM_SAMPLES
-    chain = chain_of_task(task)
+    chain = task.chain
 
     def compile(size: int) -> Callable[[np.ndarray], np.ndarray]:
         return compile_sampler(
@@ -59,12 +57,6 @@ def samples_of(task: Task) -> Described:
     if found := remarks(task.trained.parts, chain):
         said["remarks"] = [line.removeprefix("remark: ") for line in found]
     return said, Source(num, task.trained.parts.shape, compile)
-
-
-def chain_of_task(task: Task) -> Chain:
-    """The chain that samples are drawn by."""
-    own = {"sampler": task.trained.sampler, "spacing": task.trained.spacing}
-    return chain_of_options(task.settings, **own)
 
 
 def read_samples(task: Task, path: Path) -> Described:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ddpm_jax.chains import Chain
 from ddpm_jax.command import Sampler
 from ddpm_jax.command import Spacing
 from ddpm_jax.config import dataset_of
@@ -27,6 +28,7 @@ from ddpm_jax.metrics.extractors import Extractor
 from ddpm_jax.metrics.extractors import make_extractor
 from ddpm_jax.rate_distortion import Estimate
 from ddpm_jax.sampling import Trained
+from ddpm_jax.sampling import chain_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +66,9 @@ class Settings:
     """Where the steps of a short chain lie; the model's own, or uniform."""
     eta: float = 0.0
     """Noise of ddim, from 0 to 1."""
-    label: tuple[int, ...] = ()
-    """Classes to draw, one after another, of a model that was trained with labels."""
+    label: tuple[str, ...] = ()
+    """Classes to draw, one after another, of a model that was trained with labels:
+    their numbers, or their names."""
     guidance: float = 1.0
     """Classifier-free guidance towards the label; 1 is none."""
     threshold: float | None = None
@@ -89,6 +92,15 @@ class Task:
     trained: Trained
     settings: Settings
     out: Path
+
+    @property
+    def chain(self) -> Chain:
+        """The chain that draws the samples.
+
+        Raises:
+          ValueError: if a label is no class of the model.
+        """
+        return chain_of(self.trained, self.settings)
 
     @cached_property
     def dataset(self) -> Dataset:
