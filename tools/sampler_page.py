@@ -46,8 +46,6 @@ from ddpm_jax.train_loop import load_data
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "docs" / "samplers"
-MANY = 1000
-TAKE_MANY = ("ddpm", "ddim")  # what the others do in 50 steps they need no 1,000 for
 SPACINGS = {"heun": "karras", "edm": "karras"}  # their paper's; uniform for the others
 SHOWN = 4  # images of a cell of the picture
 
@@ -68,9 +66,9 @@ class Options:
     """Images of each cell."""
     batch_size: int = 250
     """Images drawn at a time; all batches but the first are timed."""
-    steps: tuple[int, ...] = (5, 10, 20, 50, MANY)
+    steps: tuple[int, ...] = (5, 10, 20, 50, 1000)
     """Steps of the chains."""
-    measured: tuple[int, ...] = (5, 10, 20, 50, MANY)
+    measured: tuple[int, ...] = (5, 10, 20, 50, 1000)
     """Those that are measured; of the others only the pictures are drawn."""
 
 
@@ -106,20 +104,35 @@ def network_calls(sampler: str, steps: int) -> int:
 
 
 def cells(trained: Trained, options: Options) -> Iterator[Cell]:
-    """Yields what each sampler draws, from a file where there is one."""
+    """Yields what each sampler draws."""
     folder = ROOT / "runs" / "samplers" / options.name
     for steps in options.steps:
-        for sampler in SAMPLERS if steps < MANY else TAKE_MANY:
-            chain = Chain(sampler, steps, SPACINGS.get(sampler, "uniform"))
-            path = folder / f"{sampler}_{chain.spacing}_{steps}.npz"
-            if not path.exists():
-                num = options.num if steps in options.measured else SHOWN
-                images, seconds = draw(trained, chain, num, options.batch_size)
-                with replacing(path) as file:
-                    np.savez(file, images=images, seconds=seconds)
-                print(f"drew {sampler} in {steps} steps", flush=True)
-            with np.load(path) as file:
-                yield Cell(sampler, steps, file["images"], float(file["seconds"]))
+        num = options.num if steps in options.measured else SHOWN
+        for sampler in SAMPLERS:
+            yield cell_of(folder, trained, sampler, steps, num, options.batch_size)
+
+
+def cell_of(
+    folder: Path,
+    trained: Trained,
+    sampler: str,
+    steps: int,
+    num: int,
+    batch_size: int,
+) -> Cell:
+    """What a sampler draws: from its file, or anew if that has too few images."""
+    chain = Chain(sampler, steps, SPACINGS.get(sampler, "uniform"))
+    path = folder / f"{sampler}_{chain.spacing}_{steps}.npz"
+    if path.exists():
+        with np.load(path) as file:
+            found = Cell(sampler, steps, file["images"], float(file["seconds"]))
+        if len(found.images) >= num:
+            return found
+    images, seconds = draw(trained, chain, num, batch_size)
+    with replacing(path) as file:
+        np.savez(file, images=images, seconds=seconds)
+    print(f"drew {sampler} in {steps} steps", flush=True)
+    return Cell(sampler, steps, images, seconds)
 
 
 def draw(
@@ -143,7 +156,8 @@ def draw(
 def measure(drawn: list[Cell], dataset: Dataset, options: Options) -> dict[str, Any]:
     """What is known of each cell, with its distances to the training images.
 
-    Those of held-out images show what a perfect model would have, of so many.
+    A cell of fewer images than are measured has none. Those of held-out images show
+    what a perfect model would have, of so many.
     """
     cells = [known(cell) for cell in drawn]
     held_out = dataset.held_out[np.arange(min(options.num, len(dataset.held_out)))]
@@ -152,9 +166,9 @@ def measure(drawn: list[Cell], dataset: Dataset, options: Options) -> dict[str, 
         train = statistics(dataset.train, name)
         metric = metric_name("fid", name, options.num)
         for line, cell in zip(cells, drawn, strict=True):
-            whole = len(cell.images) == options.num
-            found = distance(statistics(cell.images, name), train) if whole else None
-            line[metric] = found
+            some = cell.images[: options.num]
+            whole = len(some) == options.num
+            line[metric] = distance(statistics(some, name), train) if whole else None
         metric = metric_name("fid", name, len(held_out))
         record[f"{metric}, held out"] = distance(statistics(held_out, name), train)
     return {**record, "cells": cells}
