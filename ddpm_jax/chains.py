@@ -8,10 +8,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.typing import ArrayLike
 
 from ddpm_jax import keys as per_image
+from ddpm_jax import parallel
 from ddpm_jax.build import Parts
 from ddpm_jax.build import conditioned
 from ddpm_jax.classes import numbers_of
@@ -220,6 +222,20 @@ def sample_images(
     shape = (*index.shape, *parts.shape)
     parts = labelled(parts, chain, index)
     return to_uint8(chain_of(parts, chain)(params, keys, shape))
+
+
+def compile_images(
+    parts: Parts,
+    chain: Chain,
+    shared: tuple[optax.Params, jax.Array],
+    batch_size: int,
+) -> Callable[..., np.ndarray]:
+    """Compiles a function of shared and 1 to batch_size numbers: uint8 [n, H, W, C].
+
+    It is `sample_images` on all devices; shared, of replicated arrays, is an example.
+    """
+    sample = partial(sample_images, parts=parts, chain=chain)
+    return parallel.compile_map(sample, shared, np.arange(batch_size))
 
 
 def labelled(parts: Parts, chain: Chain, index: jax.Array) -> Parts:

@@ -2,10 +2,10 @@
 
 A checkpoint is the folder workdir/checkpoints/<step>. It has one item for every field
 of the state (params, ema_params, opt_state, ...), so that sampling reads the weights
-alone, and one more, record: the configuration, and a CRC-32 of every item, as Orbax
-returns flipped bits without a word. All is written as plain arrays: what 8 devices
-saved, 1 restores. Writing happens in the background, from a copy; a folder gets its
-final name when it is complete.
+alone, and one more, record: the configuration, a CRC-32 of every item, as Orbax
+returns flipped bits without a word, and the scores, if any, that tell which one is
+best. All is written as plain arrays: what 8 devices saved, 1 restores. Writing happens
+in the background, from a copy; a folder gets its final name when it is complete.
 """
 
 import contextlib
@@ -23,6 +23,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
+from ddpm_jax.best import KeepBest
+from ddpm_jax.best import Scores
+from ddpm_jax.best import Step
+from ddpm_jax.best import best_step
 from ddpm_jax.trees import named
 
 if TYPE_CHECKING:
@@ -42,12 +46,17 @@ class DamagedCheckpointError(ValueError):
 
 @contextlib.contextmanager
 def open_checkpoints(
-    workdir: str | os.PathLike[str], *, keep: int, keep_period: int | None = None
+    workdir: str | os.PathLike[str],
+    *,
+    keep: int,
+    keep_period: int | None = None,
+    best: str | None = None,
 ) -> Iterator["CheckpointManager"]:
     """Opens workdir/checkpoints for saving, and on leaving waits for what is written.
 
     The newest `keep` checkpoints stay, and with them every one whose step is a
-    multiple of keep_period. What a killed run left half-written is removed.
+    multiple of keep_period, and the one with the lowest score of the name best. What a
+    killed run left half-written is removed.
 
     Example:
         >>> import tempfile
@@ -63,15 +72,28 @@ def open_checkpoints(
 
     if keep < 1:
         raise ValueError(f"keep is {keep}: at least 1 checkpoint must stay")
+    staying: list[Any] = [ocp.checkpoint_managers.LatestN(keep)]
+    if keep_period is not None:
+        staying.append(ocp.checkpoint_managers.EveryNSteps(keep_period))
+    if best is not None:
+        staying.append(KeepBest(best, _scores(workdir)))
     options = ocp.CheckpointManagerOptions(
-        max_to_keep=keep, keep_period=keep_period, cleanup_tmp_directories=True
+        preservation_policy=ocp.checkpoint_managers.AnyPreservationPolicy(staying),
+        cleanup_tmp_directories=True,
     )
     with ocp.CheckpointManager(_folder(workdir), options=options) as manager:
         yield manager
 
 
-def save(manager: "CheckpointManager", state: Tree, config: dict[str, Any]) -> bool:
+def save(
+    manager: "CheckpointManager",
+    state: Tree,
+    config: dict[str, Any],
+    scores: Scores | None = None,
+) -> bool:
     """Begins to save state, a NamedTuple or dict with a field step, and its config.
+
+    scores are numbers that tell how good it is: less is better.
 
     Returns as soon as the state is copied: it may be donated then. Returns False and
     saves nothing where this step or a later one is there already. What goes wrong in
@@ -87,10 +109,12 @@ def save(manager: "CheckpointManager", state: Tree, config: dict[str, Any]) -> b
         "schema": SCHEMA,
         "config": config,
         "crc32": {name: _crc32(tree) for name, tree in fields.items()},
+        "scores": dict(scores or {}),
     }
     items = {name: ocp.args.StandardSave(tree) for name, tree in fields.items()}
     args = ocp.args.Composite(record=ocp.args.JsonSave(record), **items)
-    return bool(manager.save(int(fields["step"]), args=args))
+    # Orbax hands the scores to KeepBest, and writes them nowhere: the record has them.
+    return bool(manager.save(int(fields["step"]), args=args, metrics=record["scores"]))
 
 
 def restore(manager: "CheckpointManager", target: State) -> State | None:
@@ -117,16 +141,18 @@ def restore(manager: "CheckpointManager", target: State) -> State | None:
 
 
 def restore_weights(
-    workdir: str | os.PathLike[str], *, step: int | None = None, ema: bool = True
+    workdir: str | os.PathLike[str], *, step: Step | None = None, ema: bool = True
 ) -> tuple[Tree, int, dict[str, Any]]:
     """Reads weights alone: (tree of NumPy arrays, step, config), of the newest step.
 
-    Needs neither the network nor the optimiser; ema chooses ema_params over params.
-    Raises FileNotFoundError naming the steps there are, ValueError if the checkpoint
-    is damaged or has no such weights.
+    Needs neither the network nor the optimiser; ema chooses ema_params over params,
+    and step another checkpoint, "best" the one with the lowest score. Raises
+    FileNotFoundError naming the steps there are, ValueError if the checkpoint is
+    damaged or has no such weights, or if none has a score.
     """
     steps = _steps(workdir)
-    chosen = max(steps, default=None) if step is None else step
+    chosen = _best(workdir) if step == "best" else step
+    chosen = max(steps, default=None) if chosen is None else chosen
     if chosen is None or chosen not in steps:
         raise FileNotFoundError(
             f"there is no checkpoint{'' if step is None else f' of step {step}'} in "
@@ -147,6 +173,30 @@ def latest_step(workdir: str | os.PathLike[str]) -> int | None:
     return max(_steps(workdir), default=None)
 
 
+def _best(workdir: str | os.PathLike[str]) -> int | None:
+    """The step with the lowest score; None if there is no checkpoint at all."""
+    scores = _scores(workdir)
+    found = best_step(scores)
+    if scores and found is None:
+        raise ValueError(
+            f"no checkpoint in {_folder(workdir)} has a score, so none is the best: "
+            f"train with log.keep_best, or choose one of the steps {sorted(scores)}"
+        )
+    return found
+
+
+def _scores(workdir: str | os.PathLike[str]) -> dict[int, Scores]:
+    """The scores of every checkpoint; none, with a warning, of a damaged one."""
+    found: dict[int, Scores] = {}
+    for step in _steps(workdir):
+        found[step] = {}
+        try:
+            found[step] = _read_record(_folder(workdir) / str(step)).get("scores", {})
+        except DamagedCheckpointError as error:
+            warnings.warn(str(error), stacklevel=3)
+    return found
+
+
 def _folder(workdir: str | os.PathLike[str]) -> Path:
     return Path(workdir).absolute() / "checkpoints"
 
@@ -160,7 +210,7 @@ def _read(path: Path, only: str | None = None) -> tuple[dict[str, Tree], Tree]:
     """Returns ({item: tree of NumPy arrays}, config); one item or all of them."""
     import orbax.checkpoint as ocp
 
-    record = _read_items(path, {"record": ocp.args.JsonRestore()}, {})["record"]
+    record = _read_record(path)
     if record["schema"] != SCHEMA:
         raise ValueError(
             f"checkpoint {path} has layout {record['schema']} and this version of "
@@ -172,6 +222,14 @@ def _read(path: Path, only: str | None = None) -> tuple[dict[str, Tree], Tree]:
     sums = sums if only is None else {only: sums[only]}
     args = {name: ocp.args.StandardRestore() for name in sums}
     return _read_items(path, args, sums), record["config"]
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    import orbax.checkpoint as ocp
+
+    args = {"record": ocp.args.JsonRestore()}
+    record: dict[str, Any] = _read_items(path, args, {})["record"]
+    return record
 
 
 def _read_items(path: Path, args: Tree, sums: dict[str, int]) -> dict[str, Tree]:

@@ -12,16 +12,14 @@ from typing import TypeVar
 
 import tyro
 
+from ddpm_jax.best import Step
 from ddpm_jax.config import Config
+from ddpm_jax.config import Sampler as Sampler
 from ddpm_jax.validation import load_config
 
 Options = TypeVar("Options")
 
-# Here, as a script shows its help before anything that knows JAX is imported; a test
-# holds them to SAMPLERS and SPACINGS.
-Sampler = Literal[
-    "ddpm", "ddim", "dpmpp_2m", "dpmpp_3m", "unipc_2", "unipc_3", "heun", "edm"
-]
+# Written out, as a script's help lists them; a test holds them to SPACINGS.
 Spacing = Literal["uniform", "quadratic", "trailing", "leading", "log_snr", "karras"]
 
 EXIT_CODES: dict[type[BaseException], int] = {
@@ -43,8 +41,8 @@ class ModelOptions:
     """The folder of the run, or a .safetensors file of its weights."""
     pretrained: str | None = None
     """A model of another project instead: a path, or owner/name on Hugging Face."""
-    step: int | None = None
-    """Take the checkpoint of this training step; the newest if not given."""
+    step: Step | None = None
+    """Take the checkpoint of this training step, or best; the newest if not given."""
     ema: bool = True
     """Take the running average of the parameters, as the paper does."""
 

@@ -31,6 +31,11 @@ Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 CountOrZero = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
+# The names of SAMPLERS and of EXTRACTORS, which tests hold them to.
+Sampler = Literal[
+    "ddpm", "ddim", "dpmpp_2m", "dpmpp_3m", "unipc_2", "unipc_3", "heun", "edm"
+]
+ExtractorName = Literal["inception", "pixels8", "digits_cnn", "cifar10_cnn"]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -186,12 +191,24 @@ class Log:
     """A grid of samples."""
     sample_images: Count = 64
     """Samples in that grid."""
+    metric_every: Count | None = None
+    """Frechet distance of samples of the EMA to the training images; None: never."""
+    metric_samples: Annotated[int, Field(ge=2)] = 1000
+    """Samples of one such distance; they begin as the same noise each time."""
+    metric_extractor: ExtractorName = "inception"
+    """Whose features are compared; FID is inception's."""
+    metric_sampler: Sampler = "dpmpp_2m"
+    """How these samples are drawn, as in sample.py."""
+    metric_steps: Count | None = 20
+    """Steps of their chain; None: all T."""
     checkpoint_every: Count = 5000
     """A checkpoint."""
     keep: Count = 2
     """Newest checkpoints to keep."""
     keep_period: Count | None = 100_000
     """Keep also those at multiples of this step."""
+    keep_best: bool = False
+    """Keep also that of the lowest metric or, without one, held-out loss of the EMA."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,13 +14,14 @@ import numpy as np
 import optax
 
 from ddpm_jax import parallel
+from ddpm_jax.best import Step
 from ddpm_jax.build import Parts
 from ddpm_jax.build import build
 from ddpm_jax.build import init_params
 from ddpm_jax.chains import Chain
 from ddpm_jax.chains import chain_of_options
+from ddpm_jax.chains import compile_images
 from ddpm_jax.chains import sample_frames
-from ddpm_jax.chains import sample_images
 from ddpm_jax.checkpoint import restore_weights
 from ddpm_jax.command import ModelOptions
 from ddpm_jax.config import Config
@@ -53,13 +54,13 @@ class Trained(NamedTuple):
 
 
 def load_trained(
-    workdir: str | Path, *, step: int | None = None, ema: bool = True
+    workdir: str | Path, *, step: Step | None = None, ema: bool = True
 ) -> Trained:
     """Reads the model of a workdir, a .safetensors file of weights, or another's.
 
-    Of a workdir it is the newest checkpoint, or that of step; ema chooses the running
-    average of the parameters, which the paper samples from. Of other projects it is
-    what `pretrained.read_pretrained` reads.
+    Of a workdir it is the newest checkpoint, or that of step, or the best; ema chooses
+    the running average of the parameters, which the paper samples from. Of other
+    projects it is what `pretrained.read_pretrained` reads.
 
     Raises:
       FileNotFoundError: if there is no such checkpoint; names those there are.
@@ -94,7 +95,7 @@ def load_trained(
     return Trained(config, parts, params, found, ema, classes=classes)
 
 
-def load_file(path: Path, *, step: int | None, ema: bool) -> Trained:
+def load_file(path: Path, *, step: Step | None, ema: bool) -> Trained:
     """Reads a .safetensors file of weights, which says what they are.
 
     Raises:
@@ -133,7 +134,9 @@ def chain_of(trained: Trained, options: object) -> Chain:
     )
 
 
-def load_pretrained(name: str, *, step: int | None = None, ema: bool = True) -> Trained:
+def load_pretrained(
+    name: str, *, step: Step | None = None, ema: bool = True
+) -> Trained:
     """Reads a model by its path, as `load_trained`, or by its id on Hugging Face's hub.
 
     An id is owner/name, or owner/name@revision.
@@ -224,8 +227,7 @@ def compile_sampler(
     Image i depends on (seed, i) alone, up to the rounding of float sums.
     """
     shared = parallel.replicate((trained.params, jax.random.key(seed)))
-    sample = partial(sample_images, parts=trained.parts, chain=chain)
-    compiled = parallel.compile_map(sample, shared, np.arange(batch_size))
+    compiled = compile_images(trained.parts, chain, shared, batch_size)
     return partial(compiled, shared)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,10 @@ from ddpm_jax.config import dataset_of
 from ddpm_jax.config import describe
 from ddpm_jax.data import Dataset
 from ddpm_jax.data import batches
+from ddpm_jax.evaluation.while_training import compile_metric
+from ddpm_jax.evaluation.while_training import measure
+from ddpm_jax.evaluation.while_training import metric_task
+from ddpm_jax.evaluation.while_training import score_name
 from ddpm_jax.files import locked
 from ddpm_jax.fine_tuning import load_source
 from ddpm_jax.logs import Logs
@@ -70,6 +75,8 @@ def train(config: Config, workdir: Path, *, allow_config_change: bool = False) -
     say(describe(config))
     for line in remarks(config, parts):
         say(line)
+    task = metric_task(config, parts, workdir)
+    score = score_name(config, task)
     source = None
     if config.train.init_from is not None and latest_step(workdir) is None:
         source, lines = load_source(config, parts)
@@ -78,7 +85,7 @@ def train(config: Config, workdir: Path, *, allow_config_change: bool = False) -
     with (
         locked(workdir, "is training") if first_process() else nullcontext(),
         open_checkpoints(
-            workdir, keep=log.keep, keep_period=log.keep_period
+            workdir, keep=log.keep, keep_period=log.keep_period, best=score
         ) as checkpoints,
     ):
         state, optimiser, keys = start(config, parts, checkpoints, source)
@@ -87,6 +94,10 @@ def train(config: Config, workdir: Path, *, allow_config_change: bool = False) -
             say(f"{workdir} is trained to step {first} already; nothing is left to do")
             return
         run = compile_run(config, dataset, parts, state, optimiser, keys)
+        run = run._replace(score=score)
+        if task is not None:
+            metric = compile_metric(task, dataset.train, state.ema_params)
+            run = run._replace(measure=partial(measure, metric))
         store(workdir, config, dataset)
         with Logs(workdir, first, active=first_process()) as logs:
             loop(config, dataset, state, run, logs, checkpoints)
@@ -174,8 +185,8 @@ def loop(
         process_count=jax.process_count(),
     )
 
-    def due(done: int, every: int) -> bool:
-        return done % every == 0 or done == steps
+    def due(done: int, every: int | None) -> bool:
+        return every is not None and (done % every == 0 or done == steps)
 
     meter = Meter(config.train.batch_size, first, steps, together, active=logs.active)
     with stop_signals() as stop, meter:
@@ -183,23 +194,29 @@ def loop(
             batch = next_batches(feed, together)
             state, metrics = run.step(state, batch, run.keys.train)
             meter.add(metrics)
-            stopped = stop.is_set()
             evaluates, samples = due(done, log.eval_every), due(done, log.sample_every)
-            saves = due(done, log.checkpoint_every) or stopped
-            if not (due(done, log.every) or evaluates or samples or saves):
+            measures, saves = (
+                due(done, every) for every in (log.metric_every, log.checkpoint_every)
+            )
+            others = evaluates or samples or measures or saves
+            if not (due(done, log.every) or others or stop.is_set()):
                 continue
             scalars = meter.read()
             check_finite(scalars.pop("bad_step"), checkpoints.latest_step())
             if evaluates:
                 scalars |= evaluate(state, run)
+            if measures and run.measure is not None:
+                scalars |= run.measure(state.ema_params, stop)
             logs.scalars(done, scalars)
             meter.show(scalars)
             if samples:
                 index = np.arange(log.sample_images)
                 shared = state.ema_params, run.keys.sample
                 logs.images(done, run.sample(shared, index))
-            if saves:
-                save(checkpoints, state, dataclasses.asdict(config))
+            stopped = stop.is_set()
+            if saves or stopped:
+                scores = {k: x for k, x in scalars.items() if k == run.score}
+                save(checkpoints, state, dataclasses.asdict(config), scores)
             if stopped:
                 raise InterruptedRunError(
                     f"stopped at step {done}, which is saved; the same command goes on "

@@ -70,6 +70,7 @@ def from_json(text: str) -> Config:
     _check_label_dropout(checked.train)
     _check_dispatch(checked.train, checked.log)
     _check_attention(checked.model)
+    _check_keep_best(checked.log)
     return checked
 
 
@@ -89,6 +90,8 @@ def _check_dispatch(train: Train, log: Log) -> None:
         f"log.{name}": getattr(log, name)
         for name in ("every", "eval_every", "sample_every", "checkpoint_every")
     }
+    if log.metric_every is not None:
+        counts["log.metric_every"] = log.metric_every
     for name, count in counts.items():
         if count % together:
             raise ValueError(
@@ -96,6 +99,18 @@ def _check_dispatch(train: Train, log: Log) -> None:
                 f"train.steps_per_dispatch {together}: nothing is seen between the "
                 "steps of one dispatch, so choose numbers that divide"
             )
+
+
+def _check_keep_best(log: Log) -> None:
+    # Else what is measured is hardly ever saved, and what is saved not measured.
+    name = "eval_every" if log.metric_every is None else "metric_every"
+    measured, saved = getattr(log, name), log.checkpoint_every
+    if log.keep_best and measured % saved and saved % measured:
+        raise ValueError(
+            f"log.keep_best is of checkpoints whose score is known, and log.{name} is "
+            f"{measured} while log.checkpoint_every is {saved}; make one a multiple of "
+            "the other"
+        )
 
 
 def _check_attention(model: Model) -> None:

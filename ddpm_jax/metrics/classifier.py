@@ -50,7 +50,7 @@ def classifier_features(
     if images.shape[1:] != shape:
         raise ValueError(
             f"the images are {images.shape[1:]}, and this classifier knows {shape} "
-            "(height, width, channels) alone; use another --extractor"
+            "(height, width, channels) alone; use another extractor"
         )
     model = Classifier(channels, params["params"]["head"]["bias"].shape[0])
     answer: tuple[jax.Array, jax.Array] = model.apply(params, to_model_range(images))  # type: ignore[assignment]

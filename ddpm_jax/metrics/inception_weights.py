@@ -58,7 +58,8 @@ def cache_path() -> Path:
 def advice() -> str:
     """How to come by the file, on a machine without a network too."""
     return (
-        f"get {NAME} from {URL} and name it with --weights, or put it at {cache_path()}"
+        f"get {NAME} from {URL} and put it at {cache_path()}, or name it with "
+        "evaluate.py --weights"
     )
 
 

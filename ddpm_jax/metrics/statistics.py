@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ddpm_jax import parallel
 from ddpm_jax.files import replacing
 
 
@@ -86,6 +87,17 @@ def merge(first: Moments, second: Moments) -> Moments:
 def stream(batches: Iterable[np.ndarray]) -> Moments:
     """The moments of all batches, of which one at a time is in memory."""
     return reduce(merge, map(moments_of, batches))
+
+
+def merge_processes(own: Moments) -> Moments:
+    """The moments of the parts of all processes together, the same in each of them.
+
+    Example:
+      >>> merge_processes(moments_of(np.ones((3, 1)))).num_images
+      3
+    """
+    parts = zip(*(parallel.gather(np.asarray(field)) for field in own), strict=True)
+    return reduce(merge, (Moments(int(n), mean, rest) for n, mean, rest in parts))
 
 
 def statistics_of(moments: Moments, extractor: str | None = None) -> Statistics:
