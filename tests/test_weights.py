@@ -93,4 +93,4 @@ def test_a_file_of_before_the_sampler_was_kept_is_read(tmp_path: Path) -> None:
     said = {"step": "1", "config": "{}", "about": json.dumps(about)}
     save_file({"params/a": jnp.ones(2)}, tmp_path / "w.safetensors", said)
     stored = load_weights(tmp_path / "w.safetensors")
-    assert stored[3:] == (False, "x", "ddpm", "leading")
+    assert stored[3:] == (False, "x", "ddpm", "leading", ())
