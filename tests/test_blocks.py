@@ -29,7 +29,7 @@ def test_group_norm_keeps_its_digits(mean: float, std: float, tolerance: float) 
     norm = GroupNorm(num_groups=4)
     p = random_params(norm.init, x)
     expected = np_group_norm(p["params"], x)
-    np.testing.assert_allclose(norm.apply(p, x), expected, atol=tolerance)
+    np.testing.assert_allclose(jax.jit(norm.apply)(p, x), expected, atol=tolerance)
 
 
 def test_group_norm_of_bfloat16_has_float32_statistics() -> None:
@@ -37,7 +37,7 @@ def test_group_norm_of_bfloat16_has_float32_statistics() -> None:
     x = jnp.asarray(x, jnp.bfloat16)
     norm = GroupNorm(num_groups=4, dtype=jnp.bfloat16)
     p = random_params(norm.init, x)
-    y = norm.apply(p, x)
+    y = jax.jit(norm.apply)(p, x)
     expected = np_group_norm(p["params"], np.asarray(x, np.float64))
     assert y.dtype == jnp.bfloat16
     np.testing.assert_allclose(np.float64(y), expected, rtol=2**-8, atol=1e-4)
@@ -85,7 +85,7 @@ def test_attention_is_a_softmax_over_all_positions() -> None:
     attention = Attention(num_groups=4)
     p = random_params(attention.init, x)
     expected = np_attention(p["params"], x.astype(np.float64))
-    np.testing.assert_allclose(attention.apply(p, x), expected, atol=2e-5)
+    np.testing.assert_allclose(jax.jit(attention.apply)(p, x), expected, atol=2e-5)
 
 
 def test_dropout_sits_between_norm2_swish_and_conv2() -> None:
@@ -96,9 +96,9 @@ def test_dropout_sits_between_norm2_swish_and_conv2() -> None:
     identity = np.zeros((3, 3, 8, 8), np.float32)
     identity[1, 1] = np.eye(8)
     p["params"]["conv2"] = {"kernel": identity, "bias": np.zeros(8, np.float32)}
-    whole = np.asarray(block.apply(p, x, temb)) - x
-    keys = image_keys(jax.random.key(0), 1)
-    dropped = np.asarray(block.apply(p, x, temb, keys)) - x
+    apply, keys = jax.jit(block.apply), image_keys(jax.random.key(0), 1)
+    whole = np.asarray(apply(p, x, temb)) - x
+    dropped = np.asarray(apply(p, x, temb, keys)) - x
     kept = np.abs(dropped) > 1e-6
     assert kept.mean() == pytest.approx(0.75, abs=0.03)
     np.testing.assert_allclose(dropped[kept], (whole / 0.75)[kept], atol=1e-5)

@@ -34,6 +34,12 @@ X_0 = jnp.asarray(
 ).reshape(12, 4)
 
 
+# Compiled as a whole, which is faster here than operation by operation.
+STATIC = ("grid", "eps_fn", "x0_fn", "clip_x0")
+invert = jax.jit(ddim_invert, static_argnames=(*STATIC, "max_iterations"))
+draw = jax.jit(ddim_sample, static_argnames=("shape", *STATIC))
+
+
 def eps_fn(params: object, x_t: jax.Array, t: jax.Array) -> jax.Array:
     pixels, times = x_t.reshape(-1, 1), jnp.repeat(t, x_t.shape[1])
     return ONE_PIXEL(params, pixels, times).reshape(x_t.shape)
@@ -41,12 +47,12 @@ def eps_fn(params: object, x_t: jax.Array, t: jax.Array) -> jax.Array:
 
 def error(x_T: jax.Array, grid: TimeGrid) -> float:
     wanted = {"grid": grid, "eps_fn": eps_fn, "clip_x0": False, "x_T": x_T}
-    x_0 = ddim_sample({}, jax.random.key(0), X_0.shape, **wanted)
+    x_0 = draw({}, jax.random.key(0), X_0.shape, **wanted)
     return float(jnp.abs(x_0 - X_0).max())
 
 
 def test_an_image_comes_back_from_its_latent_within_a_thousandth() -> None:
-    x_T, left = ddim_invert({}, X_0, grid=GRID, eps_fn=eps_fn)
+    x_T, left = invert({}, X_0, grid=GRID, eps_fn=eps_fn)
     assert error(x_T, GRID) <= 1e-3
     # What is left was seen before the last improvement, which makes it less.
     assert left.shape == (12,) and left.max() <= 5e-3
@@ -65,7 +71,7 @@ def test_one_iteration_is_the_usual_inversion_which_does_not_come_back() -> None
         # From the guess one step of DDIM ends here, and not at x_s.
         off = (guess - b * eps) / a - x_s
         worst = np.maximum(worst, np.sqrt((off**2).mean(1)))
-    x_T, left = ddim_invert({}, X_0, grid=GRID, eps_fn=eps_fn, max_iterations=1)
+    x_T, left = invert({}, X_0, grid=GRID, eps_fn=eps_fn, max_iterations=1)
     np.testing.assert_allclose(x_T, x, atol=1e-3)
     np.testing.assert_allclose(left, worst, rtol=1e-2, atol=1e-4)
     assert left.max() > 1e-2
@@ -76,13 +82,13 @@ def test_a_latent_is_found_again_from_its_image() -> None:
     wide = DATA._replace(stds=np.array([[0.5, 0.4]]))
     model = {"grid": GRID, "eps_fn": oracles.mixture_eps(wide, SCHEDULE)}
     x_T = jnp.linspace(-2, 2, 41)[:, None]
-    x_0 = ddim_sample({}, jax.random.key(0), x_T.shape, x_T=x_T, clip_x0=False, **model)
-    np.testing.assert_allclose(ddim_invert({}, x_0, **model).x_T, x_T, atol=1e-3)
+    x_0 = draw({}, jax.random.key(0), x_T.shape, x_T=x_T, clip_x0=False, **model)
+    np.testing.assert_allclose(invert({}, x_0, **model).x_T, x_T, atol=1e-3)
 
 
 def test_part_of_a_chain_is_inverted_and_a_model_of_x_0_serves_as_well() -> None:
     grid = time_grid_at(SCHEDULE, (600.0, 450.5, 300.0, 100.0, 20.0))
-    x_t, _ = ddim_invert({}, X_0, grid=grid, eps_fn=eps_fn)
+    x_t, _ = invert({}, X_0, grid=grid, eps_fn=eps_fn)
     assert error(x_t, grid) <= 1e-3
 
     def x0_fn(params: object, x: jax.Array, t: jax.Array) -> jax.Array:
@@ -90,11 +96,13 @@ def test_part_of_a_chain_is_inverted_and_a_model_of_x_0_serves_as_well() -> None
         sigma = jnp.sqrt(-jnp.expm1(log_ab))
         return (x - sigma * eps_fn(params, x, t)) / jnp.exp(0.5 * log_ab)
 
-    other, _ = ddim_invert({}, X_0, grid=grid, x0_fn=x0_fn)
+    other, _ = invert({}, X_0, grid=grid, x0_fn=x0_fn)
     np.testing.assert_allclose(other, x_t, atol=1e-3)
 
 
-@pytest.mark.parametrize("self_condition", [False, True])
+@pytest.mark.parametrize(
+    "self_condition", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
 def test_a_network_as_build_returns_it_is_inverted_and_says_how_well(
     self_condition: bool,
 ) -> None:
@@ -121,12 +129,14 @@ def test_a_network_that_is_too_steep_is_not_inverted_and_says_so() -> None:
     def steep(params: object, x_t: jax.Array, t: jax.Array) -> jax.Array:
         return 3 * jnp.sin(40 * x_t)
 
-    assert ddim_invert({}, X_0, grid=GRID, eps_fn=steep).error.min() > 0.01
+    assert invert({}, X_0, grid=GRID, eps_fn=steep).error.min() > 0.01
 
 
 def test_an_image_is_inverted_alike_in_any_batch() -> None:
-    invert = partial(ddim_invert, {}, grid=GRID, eps_fn=eps_fn)
-    np.testing.assert_allclose(invert(X_0).x_T[3:5], invert(X_0[3:5]).x_T, atol=1e-5)
+    found, alone = (
+        invert({}, x_0, grid=GRID, eps_fn=eps_fn).x_T for x_0 in (X_0, X_0[3:5])
+    )
+    np.testing.assert_allclose(found[3:5], alone, atol=1e-5)
 
 
 def test_each_step_has_the_iterations_that_the_steepest_eps_needs() -> None:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
+from functools import cache
 from functools import partial
 from pathlib import Path
 
@@ -52,11 +54,29 @@ def ask(trained: Trained, x: np.ndarray, t: np.ndarray) -> np.ndarray:
     return np.asarray(answer).transpose(0, 3, 1, 2)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trained]:
+    """Each network of the fixtures, with betas of its own, read once."""
+
+    @cache
+    def load_network(name: str) -> Trained:
+        return load(tmp_path_factory.mktemp(name), name, SCHEDULERS["trained_betas"])
+
+    return load_network
+
+
+LARGE = {"cifar", "six_levels"}
+BY_SIZE = [
+    pytest.param(name, marks=pytest.mark.slow if name in LARGE else ())
+    for name in NETWORKS
+]
+
+
+@pytest.mark.parametrize("network", BY_SIZE)
 def test_a_network_answers_as_it_does_in_diffusers(
-    tmp_path: Path, network: str
+    loaded: Callable[[str], Trained], network: str
 ) -> None:
-    trained = load(tmp_path, network)
+    trained = loaded(network)
     with np.load(FILES / f"{network}.npz") as file:
         eps = ask(trained, file["x"], file["t"].astype(np.int32))
         scale = np.abs(file["eps"]).max()
@@ -176,10 +196,12 @@ def test_a_run_may_begin_as_a_model_of_another_project(whole: Path) -> None:
         load_source(other, build(other))
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-def test_exporting_gives_back_what_was_imported(tmp_path: Path, network: str) -> None:
+@pytest.mark.parametrize("network", BY_SIZE)
+def test_exporting_gives_back_what_was_imported(
+    loaded: Callable[[str], Trained], tmp_path: Path, network: str
+) -> None:
     unet, tensors = described(network)
-    trained = load(tmp_path, network, SCHEDULERS["trained_betas"])
+    trained = loaded(network)
     (out,) = export_diffusers(trained, tmp_path / "out")
     again = load_trained(out)
     assert again.config == trained.config

@@ -159,7 +159,7 @@ def test_what_is_stored_is_not_measured_again_unless_its_protocol_changes(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    settings = Settings(num=2, batch_size=4)
+    settings = Settings(num=3, batch_size=4, cdf="tanh")
     first = records.evaluate(tmp_path, trained, settings, ["nll"])
     never = records.METRICS["nll"]._replace(measure=None)
     monkeypatch.setitem(records.METRICS, "nll", never)
@@ -167,7 +167,7 @@ def test_what_is_stored_is_not_measured_again_unless_its_protocol_changes(
     assert again == first
     assert "nll has been measured already" in capsys.readouterr().out
     monkeypatch.undo()
-    settings = Settings(num=2, batch_size=4, seed=9)
+    settings = dataclasses.replace(settings, seed=9)
     other = records.evaluate(tmp_path, trained, settings, ["nll"])
     assert "holds nll of another protocol" in capsys.readouterr().out
     assert json.loads((tmp_path / "metrics.json").read_text()) == other != first

@@ -174,29 +174,26 @@ def test_a_guess_behind_x_t_is_neither_differentiated_nor_changed() -> None:
         labels = jnp.zeros(len(x)) if labels is None else labels
         return x[:, :1] * (1.0 + labels[:, None])
 
-    free = classifier_free_eps(
-        {},
-        seen,
-        t,
+    of_labels = partial(
+        classifier_free_eps,
         eps_fn=lambda params, x, t, labels: answers(x, labels),
         labels=LABELS,
         null_label=NULL,
         scale=2.0,
     )
     both = [answers(X_T, jnp.full(5, n) if n == NULL else LABELS) for n in (NULL, 0)]
-    np.testing.assert_allclose(free, both[0] + 2 * (both[1] - both[0]), rtol=1e-5)
-    by_classifier = classifier_eps(
-        {},
-        seen,
-        t,
+    found = jax.jit(of_labels)({}, seen, t)
+    np.testing.assert_allclose(found, both[0] + 2 * (both[1] - both[0]), rtol=1e-5)
+    by_classifier = partial(
+        classifier_eps,
         eps_fn=lambda params, x, t: answers(x),
         log_prob_fn=log_prob,
         schedule=SCHEDULE,
         scale=2.0,
     )
-    score = jax.grad(lambda x: log_prob({}, x, t).sum())(X_T)
+    score = jax.jit(jax.grad(lambda x: log_prob({}, x, t).sum()))(X_T)
     expected = X_T - 2 * noise_at(SCHEDULE, t, X_T) * score
-    np.testing.assert_allclose(by_classifier, expected, rtol=1e-4)
+    np.testing.assert_allclose(jax.jit(by_classifier)({}, seen, t), expected, rtol=1e-4)
 
 
 def test_noise_between_whole_t_is_finite_to_the_end_of_any_schedule() -> None:

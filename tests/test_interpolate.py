@@ -106,9 +106,9 @@ def test_the_first_copy_is_the_plain_sample_and_all_have_its_x_t() -> None:
         assert (spread > 1e-4) == (num_steps > 0)
 
 
-@pytest.mark.parametrize("num_steps", [150, 300, 600])
+@pytest.mark.parametrize("num_steps", [150, 600])
 def test_copies_agree_as_far_as_their_x_t_tells_x_0(num_steps: int) -> None:
-    mean, std, count = 0.1, 0.4, 4096
+    mean, std, count = 0.1, 0.4, 2048
     family = share(
         {},
         KEY,

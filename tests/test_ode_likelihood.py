@@ -186,7 +186,7 @@ def mixture() -> tuple[np.ndarray, np.ndarray]:
         np.array([[0.3, 0.7]]), np.array([[-0.5, 0.4]]), np.array([[0.1, 0.2]])
     )
     x = np.linspace(-1.5, 1.8, 111)
-    got = ode_log_density(
+    got = solve(
         {},
         KEY,
         jnp.asarray(x, jnp.float32)[:, None],
