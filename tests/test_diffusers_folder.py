@@ -65,14 +65,15 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trained]
     return load_network
 
 
-LARGE = {"cifar", "six_levels"}
-BY_SIZE = [
-    pytest.param(name, marks=pytest.mark.slow if name in LARGE else ())
+# Between them these have every key and every kind of layer of the others.
+QUICK = {"classes", "defaults", "heads"}
+BY_COST = [
+    pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
     for name in NETWORKS
 ]
 
 
-@pytest.mark.parametrize("network", BY_SIZE)
+@pytest.mark.parametrize("network", BY_COST)
 def test_a_network_answers_as_it_does_in_diffusers(
     loaded: Callable[[str], Trained], network: str
 ) -> None:
@@ -196,7 +197,7 @@ def test_a_run_may_begin_as_a_model_of_another_project(whole: Path) -> None:
         load_source(other, build(other))
 
 
-@pytest.mark.parametrize("network", BY_SIZE)
+@pytest.mark.parametrize("network", BY_COST)
 def test_exporting_gives_back_what_was_imported(
     loaded: Callable[[str], Trained], tmp_path: Path, network: str
 ) -> None:

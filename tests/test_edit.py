@@ -143,6 +143,7 @@ def test_colourise_keeps_the_gray(files: Path) -> None:
     assert inside.any() and difference[inside].max() < 0.51
 
 
+@pytest.mark.slow
 def test_an_edit_depends_on_the_picture_the_seed_and_its_number_alone(
     workdir: Path, files: Path
 ) -> None:

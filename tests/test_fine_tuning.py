@@ -135,6 +135,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_though_its_source_is_gone(
     assert read_config(workdir) == read_config(tuned)
 
 
+@pytest.mark.slow
 def test_what_a_run_began_as_is_in_its_folder_its_checkpoints_and_what_is_said(
     source: Path, tuned: Path
 ) -> None:
@@ -144,11 +145,13 @@ def test_what_a_run_began_as_is_in_its_folder_its_checkpoints_and_what_is_said(
     assert said.endswith(f"of it still what it was initialised from, {source}")
 
 
-@pytest.mark.parametrize("began", ["source", "tuned"])
+@pytest.mark.parametrize(
+    "began", ["source", pytest.param("tuned", marks=pytest.mark.slow)]
+)
 def test_another_beginning_of_the_same_run_is_refused_or_of_no_effect(
-    began: str, source: Path, tuned: Path, capsys: pytest.CaptureFixture[str]
+    began: str, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    workdir = {"source": source, "tuned": tuned}[began]
+    workdir = request.getfixturevalue(began)
     before = read_config(workdir)
     train_other = dataclasses.replace(before.train, init_from="other")
     other = dataclasses.replace(before, train=train_other)

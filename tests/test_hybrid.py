@@ -106,7 +106,9 @@ def mean_loss(params: dict, loss: str, prediction: str) -> jax.Array:
     return losses.mean()
 
 
-@pytest.mark.parametrize("prediction", ["eps", "v"])
+@pytest.mark.parametrize(
+    "prediction", [pytest.param("eps", marks=pytest.mark.slow), "v"]
+)
 def test_the_hybrid_is_the_squared_error_and_a_thousandth_of_the_bound(
     prediction: str,
 ) -> None:
@@ -129,7 +131,10 @@ def test_the_hybrid_is_the_squared_error_and_a_thousandth_of_the_bound(
     assert abs(float(bound[1]["mean"])) > 1e-3 and abs(float(spread)) > 1e-6
 
 
-@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize(
+    "prediction",
+    ["eps", *(pytest.param(n, marks=pytest.mark.slow) for n in [*PREDICTIONS][1:])],
+)
 def test_the_hybrids_bound_sends_the_prediction_no_gradient_at_all(
     prediction: str,
 ) -> None:

@@ -97,7 +97,10 @@ def test_labels_that_the_network_cannot_take_are_refused() -> None:
         )
 
 
-@pytest.mark.parametrize(("prediction", "scale"), [("eps", 0.0), ("v", 2.5)])
+@pytest.mark.parametrize(
+    ("prediction", "scale"),
+    [pytest.param("eps", 0.0, marks=pytest.mark.slow), ("v", 2.5)],
+)
 def test_guidance_goes_from_no_label_through_the_label_and_beyond(
     prediction: str, scale: float
 ) -> None:

@@ -101,6 +101,7 @@ def test_sample_writes_a_grid_and_an_npz_and_says_which_weights(
             picture.load()
 
 
+@pytest.mark.slow
 def test_another_sampler_draws_in_few_steps(trained: Path, tmp_path: Path) -> None:
     options = ("--workdir", trained, "--num", 2, "--out", tmp_path)
     assert run("sample", *options, "--sampler", "dpmpp_2m", "--steps", 4) == 0

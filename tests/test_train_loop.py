@@ -107,6 +107,7 @@ def test_a_run_goes_on_with_micro_batches_and_several_steps_a_dispatch(
     )
 
 
+@pytest.mark.slow
 def test_a_step_that_exceeds_the_memory_is_refused_before_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,6 +161,7 @@ def test_a_batch_that_does_not_divide_is_refused_before_anything_is_written(
     assert not (tmp_path / "digits").exists()
 
 
+@pytest.mark.slow
 def test_image_i_is_the_same_whatever_is_drawn_with_it(trained: Path) -> None:
     model = load_trained(trained)
     whole = np.concatenate(list(draw(model, num=9, seed=3, batch_size=9)))

@@ -124,13 +124,15 @@ NOISY_STEP = partial(train_step, loss_fn=noisy_loss, optimiser=OPTIMISER)
 
 
 def losses(
-    step: Callable[..., tuple[TrainState, dict[str, jax.Array]]], state: TrainState
+    step: Callable[..., tuple[TrainState, dict[str, jax.Array]]],
+    state: TrainState,
+    name: str = "loss",
 ) -> np.ndarray:
-    """The losses [20] of as many steps, on one device."""
-    found, compiled = [], jax.jit(step)
+    """The losses [20], or another metric, of as many steps, on one device."""
+    found = []
     for batch in BATCHES:
-        state, metrics = compiled(state, batch, TRAIN_KEY)
-        found.append(float(metrics["loss"]))
+        state, metrics = step(state, batch, TRAIN_KEY)
+        found.append(float(metrics[name]))
     return np.array(found)
 
 
@@ -155,7 +157,8 @@ def network_step(dtype: str) -> tuple[Callable[..., tuple], TrainState]:
 
 @functools.cache
 def network_losses(dtype: str) -> np.ndarray:
-    return losses(*network_step(dtype))
+    step, state = network_step(dtype)
+    return losses(jax.jit(step), state)
 
 
 def test_twenty_steps_on_two_devices_are_those_on_one() -> None:
@@ -174,6 +177,7 @@ def test_twenty_steps_on_two_devices_are_those_on_one() -> None:
     assert len(set(on_one)) == 20
 
 
+@pytest.mark.slow
 def test_losses_in_bfloat16_track_those_in_float32() -> None:
     exact, rounded = network_losses("float32"), network_losses("bfloat16")
     assert exact[-1] < 0.9 * exact[0]
@@ -181,24 +185,22 @@ def test_losses_in_bfloat16_track_those_in_float32() -> None:
 
 
 @functools.cache
-def noisy_losses(parts: int) -> np.ndarray:
-    return losses(partial(NOISY_STEP, accumulate=parts), init_state(LINE, OPTIMISER))
+def noisy_step(parts: int) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
+    return jax.jit(partial(NOISY_STEP, accumulate=parts))
 
 
-@functools.cache
-def gradient_norm(parts: int) -> float:
-    step = jax.jit(partial(NOISY_STEP, accumulate=parts))
-    _, metrics = step(init_state(LINE, OPTIMISER), BATCHES[0], KEY)
-    return float(metrics["grad_norm"])
+def noisy_losses(parts: int, name: str = "loss") -> np.ndarray:
+    return losses(noisy_step(parts), init_state(LINE, OPTIMISER), name)
 
 
-@pytest.mark.parametrize("parts", [2, 8])
+@pytest.mark.parametrize("parts", [pytest.param(2, marks=pytest.mark.slow), 8])
 def test_gradients_added_up_in_parts_are_that_of_the_whole_batch(parts: int) -> None:
     whole = noisy_losses(1)
     np.testing.assert_allclose(noisy_losses(parts), whole, rtol=1e-5)
     assert len(set(whole)) == 20
     # Clipping and Adam would hide a gradient that is too long.
-    assert gradient_norm(parts) == pytest.approx(gradient_norm(1), rel=1e-5)
+    norms, whole = (noisy_losses(n, "grad_norm") for n in (parts, 1))
+    np.testing.assert_allclose(norms, whole, rtol=1e-5)
 
 
 def test_parts_that_do_not_divide_the_batch_are_refused() -> None:

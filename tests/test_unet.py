@@ -69,8 +69,8 @@ def shapes_of(size: int, **fields: Any) -> Tree:  # noqa: ANN401
     "fields, size, count, tensors",
     [
         (CIFAR, 32, 35_746_307, 328),
-        (LSUN, 256, 113_673_219, 450),
-        (LSUN | {"ch": 192}, 256, 255_677_955, 450),
+        pytest.param(LSUN, 256, 113_673_219, 450, marks=pytest.mark.slow),
+        pytest.param(LSUN | {"ch": 192}, 256, 255_677_955, 450, marks=pytest.mark.slow),
     ],
 )
 def test_parameter_counts_are_the_papers(
@@ -81,7 +81,10 @@ def test_parameter_counts_are_the_papers(
     assert sum(leaf.size for leaf in leaves) == count
 
 
-@pytest.mark.parametrize("fields, size, level", [(CIFAR, 32, 1), (LSUN, 256, 4)])
+@pytest.mark.parametrize(
+    "fields, size, level",
+    [(CIFAR, 32, 1), pytest.param(LSUN, 256, 4, marks=pytest.mark.slow)],
+)
 def test_attention_follows_every_block_at_16_pixels_and_the_middle(
     fields: dict[str, Any], size: int, level: int
 ) -> None:
@@ -185,6 +188,7 @@ def test_other_channels_and_non_square_sizes_work(shape: tuple[int, ...]) -> Non
     assert (eps_hat.shape, eps_hat.dtype) == (shape, jnp.float32)
 
 
+@pytest.mark.slow
 def test_bfloat16_keeps_float32_parameters_and_output(
     params: Tree, eps_hat: np.ndarray
 ) -> None:
