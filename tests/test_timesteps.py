@@ -178,7 +178,7 @@ def test_the_same_t_and_history_on_two_devices_as_on_one(name: str) -> None:
 
 def test_parts_of_a_batch_draw_and_remember_what_the_whole_does() -> None:
     whole, losses = run("importance")
-    parts, added = run("importance", accumulate=4)
+    parts, added = run("importance", accumulate=2)
     np.testing.assert_allclose(added, losses, rtol=1e-5)
     np.testing.assert_allclose(parts.history.losses, whole.history.losses, rtol=1e-5)
     # Ten of each t are there long before the end, and larger losses are drawn more.

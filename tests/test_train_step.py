@@ -193,7 +193,7 @@ def noisy_losses(parts: int, name: str = "loss") -> np.ndarray:
     return losses(noisy_step(parts), init_state(LINE, OPTIMISER), name)
 
 
-@pytest.mark.parametrize("parts", [pytest.param(2, marks=pytest.mark.slow), 8])
+@pytest.mark.parametrize("parts", [2, pytest.param(8, marks=pytest.mark.slow)])
 def test_gradients_added_up_in_parts_are_that_of_the_whole_batch(parts: int) -> None:
     whole = noisy_losses(1)
     np.testing.assert_allclose(noisy_losses(parts), whole, rtol=1e-5)
