@@ -34,7 +34,8 @@ def export_diffusers(
 ) -> list[Path]:
     """Writes a folder for diffusers' DDPMPipeline, or its DDIMPipeline.
 
-    sampler is ddpm or ddim; the model's own if None.
+    sampler is ddpm or ddim; the model's own if None. The spacing is the model's own,
+    but for ddim of a run trailing.
 
     Raises:
       ValueError: if diffusers has no such model, or out is not empty.
@@ -48,12 +49,17 @@ def export_diffusers(
             f"sampler is {sampler!r}; a folder of diffusers is for one of "
             f"{', '.join(SAMPLERS.values())}"
         )
+    spacing = trained.spacing
+    if (sampler, spacing, trained.origin) == ("ddim", "uniform", None):
+        # Their DDIM steps down by T // S, which ends where it asks next with this one
+        # only: it is the nearest to a run's uniform, as docs/pretrained.md measures.
+        spacing = "trailing"
     write_folder(
         out,
         dataclasses.asdict(trained.config),
         tensors,
         sampler=sampler,
-        spacing=trained.spacing,
+        spacing=spacing,
     )
     return [out]
 

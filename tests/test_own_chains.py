@@ -82,7 +82,10 @@ def test_an_exported_folder_has_the_models_own_spacing(
 ) -> None:
     (folder,) = export_diffusers(made_up()._replace(spacing=spacing), tmp_path / "out")
     assert keys_of(folder)["timestep_spacing"] == theirs
-    assert load_trained(folder).spacing == spacing
+    again = load_trained(folder)
+    assert again.spacing == spacing
+    (folder,) = export_diffusers(again, tmp_path / "ddim", "ddim")
+    assert keys_of(folder)["timestep_spacing"] == theirs  # as it came with the model
 
 
 def test_a_folder_for_ddim_has_its_keys_and_is_read_back(
@@ -94,6 +97,7 @@ def test_a_folder_for_ddim_has_its_keys_and_is_read_back(
     index = json.loads((folders["ddim"] / "model_index.json").read_text())
     assert index["_class_name"] == "DDIMPipeline"
     assert index["scheduler"] == ["diffusers", DDIM]
+    assert keys["timestep_spacing"] == "trailing"  # in place of a run's uniform
     assert load_trained(folders["ddim"]).sampler == "ddim"
     assert load_trained(folders["kept.safetensors"]).sampler == "ddim"
     assert load_trained(folders["ddpm"]).sampler == "ddpm"
@@ -125,7 +129,7 @@ def test_a_folder_for_ddim_is_drawn_with_ddim_unless_another_is_asked_for(
     for name, line in {
         "own": (folders["ddim"],),
         "kept": (folders["kept.safetensors"],),
-        "asked": (folders["ddpm"], "--sampler", "ddim"),
+        "asked": (folders["ddpm"], "--sampler", "ddim", "--spacing", "trailing"),
         "other": (folders["ddim"], "--sampler", "ddpm"),
     }.items():
         out = tmp_path / name
