@@ -186,8 +186,8 @@ class Colourise(Restore):
         height, width, channels = parts.shape
         if channels != 3:
             raise ValueError(
-                f"the model's images have {channels} channels; only a model of 3, RGB, "
-                "can colourise"
+                f"the channels of the model's images are {channels}; only a model of "
+                "3, RGB, can colourise"
             )
         measurement = colourisation(parts.shape)
 
