@@ -154,8 +154,9 @@ def restore_weights(
     chosen = _best(workdir) if step == "best" else step
     chosen = max(steps, default=None) if chosen is None else chosen
     if chosen is None or chosen not in steps:
+        which = "" if chosen is None else f" of step {chosen}"
         raise FileNotFoundError(
-            f"there is no checkpoint{'' if step is None else f' of step {step}'} in "
+            f"there is no checkpoint{which} in "
             f"{_folder(workdir)}" + (f": the steps there are {steps}" if steps else "")
         )
     name = "ema_params" if ema else "params"

@@ -289,14 +289,14 @@ print(*np.asarray(state.w).ravel().tolist())
 """
 
 
-@pytest.mark.slow
-def test_two_processes_train_and_resume_as_one(tmp_path: Path) -> None:
+def in_two_processes(program: str, workdir: Path) -> list[str]:
+    """What two processes print: program is given its number, an address, workdir."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     workers = [
         subprocess.Popen(
-            [sys.executable, "-c", TWO_PROCESSES, str(index), address, str(tmp_path)],
+            [sys.executable, "-c", program, str(index), address, str(workdir)],
             cwd=ROOT,
             env={
                 **os.environ,
@@ -315,9 +315,15 @@ def test_two_processes_train_and_resume_as_one(tmp_path: Path) -> None:
         for worker in workers:
             worker.kill()
     assert [worker.returncode for worker in workers] == [0, 0], outputs
+    return [out for out, _ in outputs]
+
+
+@pytest.mark.slow
+def test_two_processes_train_and_resume_as_one(tmp_path: Path) -> None:
+    outputs = in_two_processes(TWO_PROCESSES, tmp_path)
     expected = fresh()
     for _ in range(3):
         expected = jax.jit(plain_step)(expected, rows_of(8), jax.random.key(3))
-    for out, _ in outputs:
+    for out in outputs:
         w = [float(word) for word in out.splitlines()[-1].split()]
         np.testing.assert_allclose(w, expected.w.ravel(), rtol=1e-6)
