@@ -64,6 +64,8 @@ def test_other_shapes_and_covariances_that_are_none_are_refused() -> None:
         frechet_distance(mu, sigma, np.zeros(2), np.eye(2))
     with pytest.raises(ValueError, match="features of one extractor"):
         frechet_distance(mu, np.zeros((3, 2)), mu, sigma)
-    for wrong in (np.triu(np.ones((3, 3))), np.full((3, 3), np.nan)):
-        with pytest.raises(ValueError, match="not symmetric"):
-            frechet_distance(mu, wrong, mu, sigma)
+    with pytest.raises(ValueError, match="not symmetric"):
+        frechet_distance(mu, np.triu(np.ones((3, 3))), mu, sigma)
+    for wrong in ((mu, np.full((3, 3), np.nan)), (np.full(3, np.inf), sigma)):
+        with pytest.raises(ValueError, match="not finite"):
+            frechet_distance(*wrong, mu, sigma)

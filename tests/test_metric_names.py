@@ -18,6 +18,14 @@ def test_fewer_than_ten_thousand_samples_are_in_the_name(
     assert metric_name("fid", "inception", 10_000) == "fid"
 
 
+def test_few_images_of_reference_are_in_the_name() -> None:
+    assert metric_name("fid", "inception", 50_000, 9999) == "fid_vs_9999"
+    assert metric_name("fid", "pixels8", 5000, 2500) == (
+        "frechet_distance_pixels8_5k_vs_2.5k"
+    )
+    assert metric_name("fid", "inception", 50_000, 10_000) == "fid"
+
+
 @pytest.mark.parametrize("metric", NAMES)
 def test_another_extractor_is_in_the_name_and_never_the_word_fid(metric: str) -> None:
     # Inception with weights of one's own is another extractor too.

@@ -83,6 +83,19 @@ def test_files_that_hold_no_statistics_are_refused(tmp_path: Path) -> None:
     np.savez(path, mu=np.array([{}]), sigma=X)
     with pytest.raises(ValueError, match="damaged or no .npz"):
         load_statistics(path)
+    mu, sigma = X[0], np.eye(4)
+    for arrays, message in (
+        ({"mu": mu * np.nan, "sigma": sigma}, "not finite"),
+        ({"mu": mu, "sigma": np.triu(np.ones((4, 4)))}, "not symmetric"),
+        ({"mu": mu.astype(str), "sigma": sigma}, "must be real numbers"),
+        ({"mu": mu * 1j, "sigma": sigma}, "must be real numbers"),
+        ({"mu": mu[:0], "sigma": sigma[:0, :0]}, r"they must be \[D\] and"),
+        ({"mu": mu, "sigma": sigma, "num_images": [3, 4]}, "must be one int"),
+        ({"mu": mu, "sigma": sigma, "num_images": "many"}, "must be one int"),
+    ):
+        np.savez(path, **arrays)
+        with pytest.raises(ValueError, match=message):
+            load_statistics(path)
     save_statistics(path, Statistics(X[0], np.eye(4)))
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(ValueError, match="damaged or no .npz"):

@@ -18,7 +18,8 @@ def frechet_distance(
     as it is of fewer samples than D.
 
     Raises:
-      ValueError: if the shapes do not match, or a sigma is not symmetric.
+      ValueError: if the shapes do not match, or numbers are not finite, or a sigma is
+        not symmetric.
 
     Example:
       >>> mu, sigma = np.zeros(2), np.eye(2)
@@ -34,6 +35,8 @@ def frechet_distance(
             f"mu {mu_1.shape} with sigma {sigma_1.shape} cannot be compared with mu "
             f"{mu_2.shape} with sigma {sigma_2.shape}; features of one extractor can"
         )
+    check_gaussian(mu_1, sigma_1)
+    check_gaussian(mu_2, sigma_2)
     # With sigma_i = A_i A_i^T the product's eigenvalues are the squares of the singular
     # values of A_1^T A_2. They are real and keep all their digits, also where they are
     # next to 0; the root of an eigenvalue that is rounded to 1e-16 is off by 1e-8.
@@ -43,11 +46,16 @@ def frechet_distance(
     return max(float(np.square(mu_1 - mu_2).sum() + traces), 0.0)
 
 
+def check_gaussian(mu: np.ndarray, sigma: np.ndarray) -> None:
+    """Raises ValueError unless all is finite and the covariance [D, D] symmetric."""
+    if not (np.isfinite(mu).all() and np.isfinite(sigma).all()):
+        raise ValueError("mu or sigma holds numbers that are not finite")
+    if np.abs(sigma - sigma.T).max() > 1e-6 * np.abs(sigma).max():
+        raise ValueError("sigma is not symmetric, so it is no covariance")
+
+
 def _factor(sigma: np.ndarray) -> np.ndarray:
     """A with A A^T = sigma, [D, D]."""
-    scale = np.abs(sigma).max()
-    if not np.abs(sigma - sigma.T).max() <= 1e-6 * scale:
-        raise ValueError("a covariance is not symmetric, or has numbers not finite")
     values, vectors = np.linalg.eigh(sigma)
     # Below 0 only by rounding.
     return np.asarray(vectors * np.sqrt(np.maximum(values, 0)))

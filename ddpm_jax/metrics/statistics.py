@@ -24,6 +24,7 @@ import numpy as np
 
 from ddpm_jax import parallel
 from ddpm_jax.files import replacing
+from ddpm_jax.metrics.frechet import check_gaussian
 
 
 class Moments(NamedTuple):
@@ -141,12 +142,28 @@ def load_statistics(path: str | os.PathLike[str]) -> Statistics:
         raise ValueError(f"{path} is damaged or no .npz file: {error}") from None
     if not {"mu", "sigma"} <= set(arrays):
         raise ValueError(f"{path} holds no mu and sigma; give reference statistics")
-    mu, sigma = (np.asarray(arrays[name], np.float64) for name in ("mu", "sigma"))
-    if mu.ndim != 1 or sigma.shape != (*mu.shape, *mu.shape):
+    mu, sigma = arrays["mu"], arrays["sigma"]
+    if mu.dtype.kind not in "fiu" or sigma.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{path} holds mu of {mu.dtype} and sigma of {sigma.dtype}; they must be "
+            "real numbers"
+        )
+    if mu.ndim != 1 or not mu.size or sigma.shape != (*mu.shape, *mu.shape):
         raise ValueError(
             f"{path} holds mu {mu.shape} and sigma {sigma.shape}; they must be [D] and "
             "[D, D]"
         )
-    count = int(arrays["num_images"]) if "num_images" in arrays else None
-    extractor = str(arrays["extractor"]) if "extractor" in arrays else None
-    return Statistics(mu, sigma, count, extractor)
+    mu, sigma = mu.astype(np.float64), sigma.astype(np.float64)
+    try:
+        check_gaussian(mu, sigma)
+    except ValueError as error:
+        raise ValueError(f"{path} holds no reference statistics: {error}") from None
+    count, extractor = arrays.get("num_images"), arrays.get("extractor")
+    if count is not None and (count.shape or count.dtype.kind not in "iu"):
+        raise ValueError(f"{path} holds num_images {count!s:.40}; it must be one int")
+    return Statistics(
+        mu,
+        sigma,
+        None if count is None else int(count),
+        None if extractor is None else str(extractor),
+    )
