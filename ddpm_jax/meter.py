@@ -2,8 +2,12 @@
 
 import sys
 import time
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
+from typing import Any
 from typing import Self
 
 import jax
@@ -20,6 +24,10 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 
+Progress = Callable[[Sequence[Any]], Iterable[Any]]
+"""Goes through a sequence, and shows how far it is: `iter` shows nothing."""
+
+
 def image_bar(total: int, there: int) -> "tqdm[None]":
     """A bar of images drawn, images/s and time left; there is how many exist already.
 
@@ -27,8 +35,24 @@ def image_bar(total: int, there: int) -> "tqdm[None]":
     """
     from tqdm import tqdm
 
-    pause = 0.1 if sys.stderr.isatty() else 30
-    return tqdm(total=total, initial=there, unit="image", mininterval=pause)
+    return tqdm(total=total, initial=there, unit="image", mininterval=_pause())
+
+
+def job_bar(jobs: Sequence[Any]) -> "tqdm[Any]":
+    """Goes through jobs of equal size, with a bar of how many are done; a `Progress`.
+
+    Example:
+      >>> list(job_bar(range(3)))
+      [0, 1, 2]
+    """
+    from tqdm import tqdm
+
+    return tqdm(jobs, unit="job", mininterval=_pause())
+
+
+def _pause() -> float:
+    """Seconds between two updates of a bar."""
+    return 0.1 if sys.stderr.isatty() else 30
 
 
 class Meter:

@@ -10,6 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+# Of |a|^2 + |b|^2: what rounding may add to a squared distance, of equal rows say.
+ROUNDING = 1e-13
+
 
 class Neighbours(NamedTuple):
     """The k nearest rows to each of Q queries, the nearest first."""
@@ -58,16 +61,18 @@ def nearest(queries: np.ndarray, blocks: Iterable[np.ndarray], k: int) -> Neighb
 
 
 def squares(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Squared distances [n, m] of rows [n, D] and [m, D].
+    """Squared distances [n, m] of rows [n, D] and [m, D], in float64.
+
+    Those that are no more than rounding are 0.
 
     Example:
       >>> squares(np.array([[0.0, 0.0]]), np.array([[3.0, 4.0]])).tolist()
       [[25.0]]
     """
     a, b = a.astype(np.float64), b.astype(np.float64)
-    total = (a**2).sum(1)[:, None] - 2 * a @ b.T + (b**2).sum(1)[None]
-    found: np.ndarray = np.maximum(total, 0.0)
-    return found
+    sums = (a**2).sum(1)[:, None] + (b**2).sum(1)[None]
+    squared = sums - 2 * a @ b.T
+    return np.where(squared < ROUNDING * sums, 0.0, squared)
 
 
 def central(images: np.ndarray, share: float) -> np.ndarray:

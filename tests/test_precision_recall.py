@@ -1,5 +1,9 @@
 """Precision and recall: equal sets, disjoint sets, parts of sets, and blocks."""
 
+from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -55,11 +59,32 @@ def test_copies_have_distance_zero_at_any_place() -> None:
         assert precision_recall(x[:rows], x)[0] == 1
 
 
-def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    y = X * 1.2
+@pytest.mark.parametrize("block", [1, 3, 7, 59])
+def test_blocks_change_nothing(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    y = X[:37] * 1.3 + 0.4
     whole = precision_recall(X, y)
-    monkeypatch.setattr(module, "BLOCK", 3)
+    assert 0 < whole[0] < 1
+    monkeypatch.setattr(module, "BLOCK", block)
     assert precision_recall(X, y) == whole
+
+
+def test_progress_is_shown_of_each_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def progress(tiles: Sequence[Any]) -> Iterator[Any]:
+        seen.append(len(tiles))
+        return iter(tiles)
+
+    monkeypatch.setattr(module, "BLOCK", 20)
+    precision_recall(X, X[:50], progress=progress)
+    assert seen == [6, 6, 9]  # of 3 and 3 blocks: two triangles and a square
+
+
+def test_features_that_are_not_finite_are_refused() -> None:
+    wrong = np.where(X == X[0, 0], np.nan, X)
+    for pair in ((wrong, X), (X, wrong)):
+        with pytest.raises(ValueError, match="not finite"):
+            precision_recall(*pair)
 
 
 def test_fewer_points_than_neighbours_are_refused() -> None:

@@ -7,6 +7,8 @@ for samples of one distribution, and now and then below 0.
 
 import numpy as np
 
+from ddpm_jax.meter import Progress
+
 # torch-fidelity's, so that the same features give the same number.
 SEED = 2020
 
@@ -35,11 +37,12 @@ def kernel_distance(
     num_subsets: int = 100,
     subset_size: int = 1000,
     seed: int = SEED,
+    progress: Progress = iter,
 ) -> tuple[float, float]:
     """The mean of MMD^2 over random subsets of features [N, D] and [M, D], and its std.
 
     Features may lie on disk; only subsets are read. The subsets of a seed are those of
-    torch-fidelity.
+    torch-fidelity. progress goes through a sequence and may show how far it is.
 
     Raises:
       ValueError: if there are fewer features than subset_size.
@@ -59,7 +62,7 @@ def kernel_distance(
     # The old generator, whose words NumPy promises not to change either.
     random = np.random.RandomState(seed)  # noqa: NPY002
     distances = []
-    for _ in range(num_subsets):
+    for _ in progress(range(num_subsets)):
         x = features[random.choice(len(features), subset_size, replace=False)]
         y = reference[random.choice(len(reference), subset_size, replace=False)]
         distances.append(squared_mmd(x, y))

@@ -4,27 +4,37 @@ Kynkaanniemi et al., "Improved precision and recall metric for assessing generat
 models" (2019): each set of features stands for the union of the balls around its
 points, each ball as large as the distance to the k-th neighbour. Precision is the share
 of samples within the balls of the reference, recall the reverse.
+
+Distances are computed in tiles of BLOCK x BLOCK, each of them once: within a set the
+upper triangle alone, and between the two sets for precision and recall together.
 """
 
-from collections.abc import Iterator
+from itertools import combinations_with_replacement
+from itertools import product
 
 import numpy as np
 
-# Rows of distances at a time: 100 MB for 50,000 features.
-BLOCK = 256
-# Of |x|^2 + |y|^2: what rounding may add to a squared distance, of equal points say.
-ROUNDING = 1e-13
+from ddpm_jax.meter import Progress
+from ddpm_jax.neighbours import squares
+
+# A tile is 32 MB, and 2,048 features of its rows as much again, twice.
+BLOCK = 2048
 
 
 def precision_recall(
-    features: np.ndarray, reference: np.ndarray, *, k: int = 3
+    features: np.ndarray,
+    reference: np.ndarray,
+    *,
+    k: int = 3,
+    progress: Progress = iter,
 ) -> tuple[float, float]:
     """Precision and recall of features [N, D] of samples against those of real images.
 
-    Features may lie on disk: a few hundred rows of distances are in memory.
+    Features may lie on disk: a few blocks of rows are in memory. progress goes through
+    a sequence and may show how far it is.
 
     Raises:
-      ValueError: unless both sets have more than k features.
+      ValueError: unless both sets have more than k features, all of them finite.
 
     Example:
       >>> x = np.arange(10.0)[:, None]
@@ -36,43 +46,36 @@ def precision_recall(
         raise ValueError(f"the neighbour k = {k} must be 1 to {least - 1}, of {least}")
     # Distances do not change, and less of them cancels.
     centre = np.asarray(np.mean(reference, axis=0, dtype=np.float64))
-    precision = _share_within(features, reference, _radii(reference, k, centre), centre)
-    recall = _share_within(reference, features, _radii(features, k, centre), centre)
-    return precision, recall
+    if not np.isfinite(centre).all() or not np.isfinite(features).all():
+        raise ValueError("there are features that are not finite numbers")
+    radii_x = _radii(features, k, centre, progress)
+    radii_y = _radii(reference, k, centre, progress)
+    precise, covered = np.zeros(len(features), bool), np.zeros(len(reference), bool)
+    tiles = list(product(_blocks(features), _blocks(reference)))
+    for rows, columns in progress(tiles):
+        distance = squares(features[rows] - centre, reference[columns] - centre)
+        precise[rows] |= (distance <= radii_y[columns]).any(axis=1)
+        covered[columns] |= (distance <= radii_x[rows, None]).any(axis=0)
+    return float(precise.mean()), float(covered.mean())
 
 
-def _radii(x: np.ndarray, k: int, centre: np.ndarray) -> np.ndarray:
+def _radii(x: np.ndarray, k: int, centre: np.ndarray, progress: Progress) -> np.ndarray:
     """Squared distances [N] to the k-th neighbour, the point itself not counted."""
-    rows = (np.partition(d, k, axis=1)[:, k] for d in _distances(x, x, centre))
-    return np.concatenate(list(rows))
+    least = np.full((len(x), k + 1), np.inf)
+    for rows, columns in progress(list(combinations_with_replacement(_blocks(x), 2))):
+        distance = squares(x[rows] - centre, x[columns] - centre)
+        least[rows] = _least(least[rows], distance)
+        if rows != columns:
+            least[columns] = _least(least[columns], distance.T)
+    return least.max(axis=1)
 
 
-def _share_within(
-    x: np.ndarray, centres: np.ndarray, radii: np.ndarray, centre: np.ndarray
-) -> float:
-    """Which share of x [N, D] lies in a ball, the border included."""
-    inside = ((d <= radii).any(axis=1) for d in _distances(x, centres, centre))
-    return float(np.concatenate(list(inside)).mean())
+def _least(least: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    """The least of each row of both: [n, k] and [n, m] to [n, k]."""
+    k = least.shape[1]
+    both = np.concatenate([least, distance], axis=1)
+    return np.partition(both, k - 1, axis=1)[:, :k]
 
 
-def _distances(
-    x: np.ndarray, y: np.ndarray, centre: np.ndarray
-) -> Iterator[np.ndarray]:
-    """Yields squared distances [n, len(y)] of BLOCK rows of x at a time, in float64.
-
-    Those that are no more than rounding are 0.
-    """
-    for rows in _slices(len(x), BLOCK):
-        a = np.asarray(x[rows], np.float64) - centre
-        squares_a = np.square(a).sum(axis=1)
-        block = np.empty((len(a), len(y)))
-        for columns in _slices(len(y), 8 * BLOCK):
-            b = np.asarray(y[columns], np.float64) - centre
-            sums = squares_a[:, None] + np.square(b).sum(axis=1)
-            squared = sums - 2 * a @ b.T
-            block[:, columns] = np.where(squared < ROUNDING * sums, 0, squared)
-        yield block
-
-
-def _slices(count: int, size: int) -> list[slice]:
-    return [slice(start, start + size) for start in range(0, count, size)]
+def _blocks(x: np.ndarray) -> list[slice]:
+    return [slice(start, start + BLOCK) for start in range(0, len(x), BLOCK)]
