@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ddpm_jax import command
-from ddpm_jax.evaluation.task import Settings
+from ddpm_jax.evaluation.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,9 @@ def main(arguments: list[str]) -> int:
     options = command.parse(Evaluate, arguments)
     command.check_range(options, batch_size=(1, None), seed=(0, 2**32 - 1))
     command.check_range(options, draws=(1, None), probes=(1, None))
-    if options.num is not None:
-        command.check_range(options, num=(1, None))
-    if options.num_samples is not None:
-        command.check_range(options, num_samples=(2, None))
+    for name in ("num", "num_samples", "num_reference"):
+        if getattr(options, name) is not None:
+            command.check_range(options, **{name: (1, None)})
     command.set_up_jax()
     from ddpm_jax import sampling
     from ddpm_jax.evaluation import records

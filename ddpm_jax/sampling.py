@@ -70,9 +70,11 @@ def load_trained(
         if step is not None:
             raise ValueError(f"{workdir} is no run; there is no other step to take")
         model = read_pretrained(Path(workdir), ema=ema)
+        parts = build(model.config)
+        check_weights(parts, model.params, workdir)
         return Trained(
             model.config,
-            build(model.config),
+            parts,
             model.params,
             step=0,
             ema=ema,
@@ -170,13 +172,17 @@ def load_model(options: ModelOptions) -> Trained:
 
 
 def check_weights(parts: Parts, params: optax.Params, workdir: str | Path) -> None:
-    """Raises ValueError, naming a tensor, unless the weights are the network's."""
+    """Raises ValueError unless the weights are the network's, and finite."""
     wanted = jax.eval_shape(partial(init_params, parts), jax.random.key(0))
     if found := misfit(params, wanted):
         tensor, got, want = found
         raise ValueError(
             f"{tensor} is {got} in {workdir} and {want} in the network of its config; "
             "the file does not hold one whole model"
+        )
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params)):
+        raise ValueError(
+            f"{workdir} holds weights that are not finite numbers; take an earlier step"
         )
 
 

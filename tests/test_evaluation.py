@@ -11,6 +11,7 @@ from typing import get_args
 from typing import get_type_hints
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
@@ -18,6 +19,7 @@ from PIL import Image
 from test_scripts import run
 from test_scripts import script
 
+from ddpm_jax import keys as per_image
 from ddpm_jax import parallel
 from ddpm_jax import sample_files
 from ddpm_jax.build import build
@@ -27,9 +29,13 @@ from ddpm_jax.config import Objective
 from ddpm_jax.decoder import DECODERS
 from ddpm_jax.evaluation import nll
 from ddpm_jax.evaluation import records
-from ddpm_jax.evaluation.task import Settings
+from ddpm_jax.evaluation.settings import Settings
 from ddpm_jax.evaluation.task import Task
+from ddpm_jax.images import to_model_range
+from ddpm_jax.likelihood import LikelihoodTerms
+from ddpm_jax.likelihood import bits_per_dim
 from ddpm_jax.ode_likelihood import TRACES
+from ddpm_jax.rate_distortion import moments_of_terms
 from ddpm_jax.rate_distortion import summarise
 from ddpm_jax.sampling import Trained
 from ddpm_jax.sampling import load_trained
@@ -84,8 +90,9 @@ def test_evaluate_prints_and_stores_each_number_with_its_protocol(
     assert run("evaluate", *options, "--metrics", "nll,nll_ode") == 0
     said = capsys.readouterr().out
     out = tmp_path / "evaluation"
-    records = json.loads((out / "metrics.json").read_text())
-    assert list(records) == ["nll", "nll_ode"]
+    stored = json.loads((out / "metrics.json").read_text())
+    assert list(stored) == ["nll", "nll_ode"]
+    records = {name: record for name, (record,) in stored.items()}
     for name, record in records.items():
         number = record["numbers"][0]
         assert number["unit"] == "bits/dim" and number["standard_error"] > 0
@@ -103,21 +110,36 @@ def test_evaluate_prints_and_stores_each_number_with_its_protocol(
 def test_the_tables_add_up_to_the_numbers_and_the_picture_is_one(
     trained: Trained, tmp_path: Path
 ) -> None:
-    settings = Settings(num=3, batch_size=4, cdf="tanh")
+    settings = Settings(num=3, batch_size=4, cdf="tanh", seed=2)
     record = records.evaluate(tmp_path, trained, settings, ["nll"])["nll"]
-    found = values(record)
-    terms = columns(tmp_path / "nll_terms.csv")
+    found, (table, curve_table, picture_file) = values(record), record["files"]
+    terms = columns(tmp_path / table)
     assert terms["t"] == [str(t) for t in range(11)]
     total = sum(map(float, terms["bits_per_dim"]))
     assert total == pytest.approx(found["bits per dimension"], rel=1e-5)
-    curve = columns(tmp_path / "rate_distortion.csv")
+    curve = columns(tmp_path / curve_table)
     assert (curve["reverse_time"][-1], curve["t"][-1]) == ("10", "0")
     rate, rmse = (float(curve[x][-1]) for x in ("rate_bits_per_dim", "rmse"))
     assert rate == pytest.approx(found["rate"], rel=1e-5)
     assert rmse == pytest.approx(found["RMSE"], rel=1e-5)
-    with Image.open(tmp_path / "rate_distortion.png") as picture:
+    with Image.open(tmp_path / picture_file) as picture:
         picture.load()
     assert record["protocol"]["cdf of the decoder"] == "tanh"
+    exact = terms_of(trained, Task(trained, settings, tmp_path), cdf="tanh")
+    rates = exact.prior + exact.terms[:, 0, 1:].sum(axis=1)
+    assert found["rate"] == pytest.approx(float(rates.mean()), rel=1e-4)
+    decoder = float(exact.terms[:, 0, 0].mean())
+    assert found["distortion"] == pytest.approx(decoder, rel=1e-4)
+
+
+def terms_of(trained: Trained, task: Task, cdf: str) -> LikelihoodTerms:
+    """The bound of the images of a task, by the function itself."""
+    rows, parts = task.measured.images.rows, trained.parts
+    x_0 = to_model_range(jnp.asarray(task.measured.images[np.arange(len(rows))]))
+    keys = per_image.fold_in_each(jax.random.key(task.settings.seed), rows)
+    bound = partial(bits_per_dim, schedule=parts.schedule, cdf=cdf, **parts.sampler)
+    terms: LikelihoodTerms = jax.jit(bound)(trained.params, keys, x_0)
+    return terms
 
 
 @pytest.mark.slow
@@ -169,14 +191,23 @@ def test_what_is_stored_is_not_measured_again_unless_its_protocol_changes(
     monkeypatch.undo()
     settings = dataclasses.replace(settings, seed=9)
     other = records.evaluate(tmp_path, trained, settings, ["nll"])
-    assert "holds nll of another protocol" in capsys.readouterr().out
-    assert json.loads((tmp_path / "metrics.json").read_text()) == other != first
+    assert "has other protocols of nll" in capsys.readouterr().out
+    stored = json.loads((tmp_path / "metrics.json").read_text())
+    assert stored == {"nll": [first["nll"], other["nll"]]}
+    files = first["nll"]["files"] + other["nll"]["files"]
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *files,
+        "metrics.json",
+        ".lock",
+    }
+    assert len(set(files)) == 6
 
 
 def test_a_smaller_num_takes_the_first_images_of_a_larger_one(
     trained: Trained, tmp_path: Path
 ) -> None:
-    rows = [Task(trained, Settings(num=n), tmp_path).rows for n in (3, 50, None)]
+    tasks = [Task(trained, Settings(num=n), tmp_path) for n in (3, 50, None)]
+    rows = [task.measured.images.rows for task in tasks]
     np.testing.assert_array_equal(rows[0], rows[1][:3])
     np.testing.assert_array_equal(np.sort(rows[2]), np.arange(360))
     assert len(set(rows[1] // 36)) > 5  # from all over the split, not of its start
@@ -200,12 +231,10 @@ def test_the_choices_of_evaluate_are_those_there_are() -> None:
 
 
 def test_an_error_of_noise_alone_is_named_where_there_are_several_draws() -> None:
-    random = np.random.default_rng(0)
-    rows = random.uniform(size=4), *random.uniform(size=(2, 4, 3, 5))
-    assert nll.numbers(summarise(*rows))[-1].name == "error by noise alone"
-    assert nll.numbers(summarise(*(x[..., :1, :] if x.ndim > 1 else x for x in rows)))[
-        -1
-    ].name == ("RMSE")
+    of_images = np.ones(4), np.ones((4, 5)), np.ones((4, 5))
+    for noise, last in ((1.0, "error by noise alone"), (np.nan, "RMSE")):
+        bound = summarise(moments_of_terms(*of_images, np.full(4, noise)))
+        assert nll.numbers(bound)[-1].name == last
 
 
 @pytest.mark.parametrize(
@@ -246,9 +275,9 @@ def test_images_of_another_size_are_refused_unless_they_may_be_changed(
     with pytest.raises(
         ValueError, match=r"are \(16, 12, 3\) and the model's \(8, 8, 1\)"
     ):
-        task.images  # noqa: B018
+        task.measured  # noqa: B018
     fitted = Task(trained, Settings(data=str(path), fit="pad"), tmp_path)
-    assert fitted.images.shape == (2, 8, 8, 1)
+    assert fitted.measured.images.shape == (2, 8, 8, 1)
 
 
 def test_without_a_workdir_it_says_what_to_give(
@@ -258,7 +287,58 @@ def test_without_a_workdir_it_says_what_to_give(
     assert re.search("give --workdir, the folder of a run", capsys.readouterr().err)
 
 
-def test_a_damaged_record_is_named(trained: Trained, tmp_path: Path) -> None:
-    (tmp_path / "metrics.json").write_text('{"nll": ')
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"nll": ',
+        "[]",
+        "3",
+        '{"nll": 3}',
+        '{"nll": [[]]}',
+        '{"nll": [{"protocol": {}}]}',
+        '{"nll": [{"protocol": 3, "numbers": []}]}',
+        '{"nll": [{"protocol": {}, "numbers": [{"name": "rate"}]}]}',
+    ],
+)
+def test_a_damaged_record_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text(text)
     with pytest.raises(ValueError, match=r"metrics.json is damaged; delete it"):
-        records.evaluate(tmp_path, trained, Settings(num=2), ["nll"])
+        records.read_records(tmp_path)
+
+
+def record_of(value: float) -> dict[str, Any]:
+    number = {"name": "rate", "value": value, "standard_error": None, "unit": ""}
+    return {"protocol": {"seed": 0}, "numbers": [number], "files": []}
+
+
+def test_records_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    # One of each name, and not always finite.
+    old = {"nll": record_of(1.0), "nll_ode": record_of(np.nan)}
+    (tmp_path / "metrics.json").write_text(json.dumps(old))
+    assert records.read_records(tmp_path) == {"nll": [old["nll"]], "nll_ode": []}
+    records.store(tmp_path, "nll", record_of(2.0))
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {
+        "nll": [record_of(1.0), record_of(2.0)],
+        "nll_ode": [],
+    }
+
+
+def test_numbers_that_are_not_finite_are_not_stored(
+    trained: Trained, tmp_path: Path
+) -> None:
+    huge = jax.tree.map(lambda x: np.full_like(x, 1e30), trained.params)
+    settings = Settings(num=3, batch_size=4)
+    with pytest.raises(ArithmeticError, match="nll is not stored, for bits per dim"):
+        records.evaluate(tmp_path, trained._replace(params=huge), settings, ["nll"])
+    # Nor do their rows stand in the way of other weights.
+    assert not (tmp_path / "metrics.json").exists() and not (tmp_path / "nll").exists()
+
+
+def test_weights_that_are_not_finite_are_refused(
+    trained: Trained, tmp_path: Path
+) -> None:
+    wrong = jax.tree.map(lambda x: np.full_like(x, np.nan), trained.params)
+    config = dataclasses.asdict(trained.config)
+    path = save_weights(tmp_path / "ema", wrong, step=6, config=config)
+    with pytest.raises(ValueError, match="weights that are not finite numbers"):
+        load_trained(path)

@@ -23,7 +23,7 @@ from ddpm_jax.dequantisation import dequantise
 from ddpm_jax.evaluation import nll
 from ddpm_jax.evaluation import nll_ode
 from ddpm_jax.evaluation.image_rows import examples
-from ddpm_jax.evaluation.task import Settings
+from ddpm_jax.evaluation.settings import Settings
 from ddpm_jax.evaluation.task import Task
 from ddpm_jax.images import to_model_range
 from ddpm_jax.likelihood import bits_per_dim
@@ -74,7 +74,7 @@ def test_the_terms_of_an_image_are_those_of_its_class(parts: Parts) -> None:
             eps_fn=oracles.gaussian_eps(0.1 * label - 0.4, STD, parts.schedule),
             schedule=parts.schedule,
         )
-        np.testing.assert_allclose(got["terms"][i], alone.terms[0], rtol=1e-3)
+        np.testing.assert_allclose(got["terms"][i], alone.terms[0, 0], rtol=1e-3)
 
 
 @pytest.mark.slow
@@ -99,9 +99,11 @@ def task_of(num_classes: int, out: Path) -> Task:
 
 def test_each_image_comes_with_its_own_label(tmp_path: Path) -> None:
     task = task_of(10, tmp_path)
-    found = examples(task, task.rows)
-    np.testing.assert_array_equal(found["label"], task.labels[task.rows])
-    assert task.model_protocol() == {"label": "each image's own"}
+    rows = task.measured.images.rows
+    found = examples(task, rows)
+    np.testing.assert_array_equal(found["label"], task.labels[rows])
+    np.testing.assert_array_equal(found["image"], task.dataset.held_out[rows])
+    assert task.conditioning() == {"label": "each image's own"}
 
 
 def test_images_of_other_classes_are_refused(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def source(
 
         return images_of
 
-    return Source(len(images), images.shape[1:], compile)
+    return Source(len(images), images.shape[1:], compile, {})
 
 
 def test_rows_are_the_features_in_the_order_of_the_images(tmp_path: Path) -> None:
@@ -72,3 +72,9 @@ def test_the_fields_of_a_row_are_what_the_extractor_answers() -> None:
     )
     with pytest.raises(ValueError, match="this classifier knows"):
         row_type(make_extractor("digits_cnn"), (32, 32, 3))
+
+
+def test_a_draft_of_a_process_that_was_killed_is_removed(tmp_path: Path) -> None:
+    (tmp_path / f"{ROWS}.0123abcd.partial").write_bytes(b"half")
+    feature_rows(tmp_path, {"a": 1}, source([]), PIXELS, 4)
+    assert {path.name for path in tmp_path.iterdir()} == {ROWS, "draw.json"}

@@ -76,7 +76,8 @@ def test_evaluate_measures_a_folder_of_diffusers(
     line = ("--pretrained", folder, "--data", "digits", "--out", tmp_path)
     assert run("evaluate", *line, "--num", 2, "--batch-size", 4) == 0
     assert f"weights: {folder}, a folder of diffusers\n" in capsys.readouterr().out
-    (number, *_) = json.loads((tmp_path / "metrics.json").read_text())["nll"]["numbers"]
+    (record,) = json.loads((tmp_path / "metrics.json").read_text())["nll"]
+    (number, *_) = record["numbers"]
     assert np.isfinite(number["value"])
     assert run("evaluate", *line[:2], "--out", tmp_path / "none") == 2
     assert "--data" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from ddpm_jax.data.dataset import Batch
 from ddpm_jax.data.dataset import Dataset
 from ddpm_jax.data.dataset import Images
 from ddpm_jax.data.dataset import Report
+from ddpm_jax.data.dataset import crc32_of
 from ddpm_jax.data.dataset import crc32_of_some
 from ddpm_jax.data.dataset import describe
 from ddpm_jax.data.dataset import split_rows
@@ -21,6 +22,7 @@ __all__ = [
     "Images",
     "Report",
     "batches",
+    "crc32_of",
     "crc32_of_some",
     "describe",
     "indices",

@@ -31,6 +31,8 @@ class Source(NamedTuple):
     shape: tuple[int, ...]  # (H, W, C)
     compile: Callable[[int], Callable[[np.ndarray], np.ndarray]]
     """From the largest batch to a function of numbers [n]: uint8 [n, H, W, C]."""
+    protocol: dict[str, Any]
+    """What tells them from other images, as plain data."""
 
 
 def row_type(extractor: Extractor, shape: tuple[int, ...]) -> np.dtype[Any]:
@@ -46,8 +48,8 @@ def row_type(extractor: Extractor, shape: tuple[int, ...]) -> np.dtype[Any]:
     """
     image = jax.ShapeDtypeStruct((1, *shape), np.uint8)
     answer = jax.eval_shape(extractor.apply, extractor.params, image)
-    found = {k: v for k, v in answer._asdict().items() if v is not None}
-    return np.dtype([(name, "<f4", x.shape[1:]) for name, x in found.items()])
+    fields = {k: v for k, v in answer._asdict().items() if v is not None}
+    return np.dtype([(name, "<f4", x.shape[1:]) for name, x in fields.items()])
 
 
 def feature_rows(
@@ -57,7 +59,7 @@ def feature_rows(
     extractor: Extractor,
     batch_size: int,
 ) -> np.ndarray:
-    """The rows of all images of a source, computed or found: a memory map [N].
+    """The rows of all images of a source, computed or read: a memory map [N].
 
     identity is what tells them from other rows. All processes share the work.
 
@@ -101,6 +103,8 @@ def finish(
         "fortran_order": False,
         "shape": (count,),
     }
+    for draft in folder.glob(f"{ROWS}.*.partial"):
+        draft.unlink()  # of a process that was killed
     with replacing(folder / ROWS) as file:
         np.lib.format.write_array_header_1_0(file, header)
         for part in sample_files.read(folder, 0, count, (), dtype):

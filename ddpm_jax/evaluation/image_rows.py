@@ -3,6 +3,8 @@ they say is written elsewhere.
 """
 
 from collections.abc import Callable
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -21,17 +23,18 @@ def measured_rows(
     identity: dict[str, Any],
     function: Callable[..., dict[str, jax.Array]],
     dtype: np.dtype[Any],
-) -> np.ndarray:
-    """Computes a row of dtype [N] for each image of task.rows, or reads those there.
+) -> Iterator[np.ndarray]:
+    """Computes a row for each image of the task, and yields parts [n] of dtype.
 
     function is ((params, key), `examples`) -> a dict of arrays [n, ...], the fields of
     dtype. Image i of the split should draw from fold_in(key, i). Rows are kept in
-    task.out / name until `forget_rows`; identity tells them from rows of another kind.
+    task.out / name until `forget_rows`, and those there are not computed again;
+    identity tells them from rows of another kind.
 
     Raises:
       ValueError: if rows of another kind are there, or damaged.
     """
-    folder, rows = task.out / name, task.rows
+    folder, rows = task.out / name, task.measured.images.rows
 
     def compile(size: int) -> Compute:
         shared = parallel.replicate(
@@ -46,21 +49,18 @@ def measured_rows(
 
     size = task.settings.batch_size
     shared_rows(folder, identity, len(rows), compile, dtype, size)
-    return np.concatenate(list(sample_files.read(folder, 0, len(rows), (), dtype)))
+    return sample_files.read(folder, 0, len(rows), (), dtype)
 
 
 def examples(task: Task, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Images, their numbers in the split, and labels if the model is told of them."""
-    images, labels = np.asarray(task.images[rows]), task.labels
-    told = {} if labels is None else {"label": labels[rows]}
-    return {"image": images, "index": rows.astype(np.int32), **told}
+    """Images of the split, their numbers, and labels of a conditional model."""
+    images, labels = task.measured.images.images[rows], task.labels
+    fields = {} if labels is None else {"label": labels[rows]}
+    return {"image": np.asarray(images), "index": rows.astype(np.int32), **fields}
 
 
-def forget_rows(task: Task, name: str) -> None:
-    """Deletes the rows of a name, once what they say is written elsewhere."""
-    folder = task.out / name
-    if not parallel.first_process():
-        return
+def forget_rows(folder: Path) -> None:
+    """Deletes rows, by one process, once what they say is written elsewhere."""
     sample_files.remove_parts(folder)
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()

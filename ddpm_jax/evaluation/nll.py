@@ -1,9 +1,11 @@
 """The metric nll of evaluate.py: the variational bound of a data set, and its files."""
 
 from functools import partial
+from functools import reduce
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ddpm_jax import keys as per_image
@@ -13,11 +15,14 @@ from ddpm_jax.evaluation.image_rows import measured_rows
 from ddpm_jax.evaluation.task import Measured
 from ddpm_jax.evaluation.task import Number
 from ddpm_jax.evaluation.task import Task
+from ddpm_jax.evaluation.task import digest
 from ddpm_jax.evaluation.task import number
 from ddpm_jax.images import to_model_range
 from ddpm_jax.likelihood import bits_per_dim
 from ddpm_jax.plots import plot_rate_distortion
 from ddpm_jax.rate_distortion import Bound
+from ddpm_jax.rate_distortion import merge_terms
+from ddpm_jax.rate_distortion import moments_of_terms
 from ddpm_jax.rate_distortion import rate_distortion
 from ddpm_jax.rate_distortion import summarise
 from ddpm_jax.rate_distortion import term_table
@@ -27,46 +32,46 @@ from ddpm_jax.tables import write_csv
 ROWS = "nll"
 
 
-def identity(task: Task) -> dict[str, Any]:
-    """What the terms of an image depend on, beside the model."""
+def protocol(task: Task) -> dict[str, Any]:
+    """What nll is measured of, and how."""
     settings, parts = task.settings, task.trained.parts
     return {
-        **task.data_protocol(),
+        **weights_identity(task.trained),
+        **task.measured.protocol,
+        "terms": parts.schedule.num_timesteps + 1,
         "noise draws a term": settings.draws,
         "cdf of the decoder": settings.cdf,
         "predicted x_0 clipped": parts.sampler["clip_x0"],
         "seed": settings.seed,
-        **task.model_protocol(),
-    }
-
-
-def protocol(task: Task) -> dict[str, Any]:
-    """What nll is measured of, and how."""
-    return {
-        "images": len(task.rows),
-        "terms": task.trained.parts.schedule.num_timesteps + 1,
-        **identity(task),
+        **task.conditioning(),
     }
 
 
 def measure(task: Task) -> Measured:
     """The bound, its parts, a table of its terms and the rate-distortion curve."""
-    trained, settings = task.trained, task.settings
-    shape = (settings.draws, trained.parts.schedule.num_timesteps)
-    fields = [("prior", "<f4"), ("terms", "<f4", shape), ("mse", "<f4", shape)]
-    function = partial(
-        image_terms, parts=trained.parts, draws=settings.draws, cdf=settings.cdf
+    parts, settings = task.trained.parts, task.settings
+    function = partial(image_terms, parts=parts, draws=settings.draws, cdf=settings.cdf)
+    of = protocol(task)
+    fields = row_type(parts.schedule.num_timesteps)
+    rows = measured_rows(task, ROWS, of, function, fields)
+    moments = reduce(
+        merge_terms,
+        (moments_of_terms(*(part[x] for x in fields.names or ())) for part in rows),
     )
-    kind = weights_identity(trained) | identity(task)
-    rows = measured_rows(task, ROWS, kind, function, np.dtype(fields))
-    arrays = rows["prior"], rows["terms"], rows["mse"]
-    curve = rate_distortion(*arrays)
+    curve, end = rate_distortion(moments), f"{settings.split}_{digest(of)}"
     files = [
-        write_csv(task.out / "nll_terms.csv", term_table(*arrays)),
-        write_csv(task.out / "rate_distortion.csv", curve),
-        *plot_rate_distortion(task.out / "rate_distortion.png", curve),
+        write_csv(task.out / f"nll_terms_{end}.csv", term_table(moments)),
+        write_csv(task.out / f"rate_distortion_{end}.csv", curve),
+        *plot_rate_distortion(task.out / f"rate_distortion_{end}.png", curve),
     ]
-    return Measured(numbers(summarise(*arrays)), files)
+    return Measured(numbers(summarise(moments)), files)
+
+
+def row_type(num_timesteps: int) -> np.dtype[Any]:
+    """What is kept of an image: the arguments of `moments_of_terms`."""
+    terms = ("<f4", (num_timesteps,))
+    fields = [("prior", "<f4"), ("terms", *terms), ("mse", *terms), ("noise", "<f4")]
+    return np.dtype(fields)
 
 
 def image_terms(
@@ -77,7 +82,7 @@ def image_terms(
     draws: int,
     cdf: str,
 ) -> dict[str, jax.Array]:
-    """The terms of uint8 images [n, H, W, C], as fields of a row.
+    """The terms of uint8 images [n, H, W, C], as fields of a row: means over draws.
 
     rows is `image_rows.examples`; shared is (params, key); image i draws from
     fold_in(key, i).
@@ -94,19 +99,26 @@ def image_terms(
         cdf=cdf,
         **parts.sampler,
     )
-    return terms._asdict()
+    bound = terms.terms.sum(axis=2)
+    alone = bound.var(axis=1, ddof=1) if draws > 1 else jnp.full(len(bound), jnp.nan)
+    return {
+        "prior": terms.prior,
+        "terms": terms.terms.mean(axis=1),
+        "mse": terms.mse.mean(axis=1),
+        "noise": alone / draws,
+    }
 
 
 def numbers(bound: Bound) -> list[Number]:
     """The parts of a bound, as they are printed."""
-    found = [
+    parts = [
         number("bits per dimension", bound.total, "bits/dim"),
         number("rate", bound.rate, "bits/dim"),
         number("distortion", bound.distortion, "bits/dim"),
         number("prior", bound.prior, "bits/dim"),
-        number("RMSE", bound.rmse, "of 255"),
+        number("RMSE", bound.rmse, "on the scale of 0..255"),
     ]
     if not np.isnan(bound.noise_error):
         share = Number("error by noise alone", bound.noise_error, None, "bits/dim")
-        found.append(share)
-    return found
+        parts.append(share)
+    return parts

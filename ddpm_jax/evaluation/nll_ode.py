@@ -11,7 +11,6 @@ from ddpm_jax.build import Parts
 from ddpm_jax.build import conditioned
 from ddpm_jax.dequantisation import bits_of
 from ddpm_jax.dequantisation import dequantise
-from ddpm_jax.evaluation.image_rows import forget_rows
 from ddpm_jax.evaluation.image_rows import measured_rows
 from ddpm_jax.evaluation.task import Measured
 from ddpm_jax.evaluation.task import Number
@@ -30,12 +29,19 @@ ROWS = "nll_ode"
 FIELDS = np.dtype([("bits", "<f4"), ("steps", "<i4")])
 
 
-def identity(task: Task) -> dict[str, Any]:
-    """What the likelihood of an image depends on, beside the model."""
+def protocol(task: Task) -> dict[str, Any]:
+    """What nll_ode is measured of, and how.
+
+    Raises:
+      ValueError: if the model can't be asked between whole t.
+      ModuleNotFoundError: if diffrax is not installed.
+    """
     settings = task.settings
+    check(task)
     probes = {"probes": settings.probes} if settings.trace == "hutchinson" else {}
     return {
-        **task.data_protocol(),
+        **weights_identity(task.trained),
+        **task.measured.protocol,
         "dequantisation": "uniform, one draw",
         "flow": "log alpha_bar linear between whole t, down to t = 0",
         "solver": "Tsit5",
@@ -44,17 +50,12 @@ def identity(task: Task) -> dict[str, Any]:
         **probes,
         "predicted x_0 clipped": False,
         "seed": settings.seed,
-        **task.model_protocol(),
+        **task.conditioning(),
     }
 
 
-def protocol(task: Task) -> dict[str, Any]:
-    """What nll_ode is measured of, and how.
-
-    Raises:
-      ValueError: if the model can't be asked between whole t.
-      ModuleNotFoundError: if diffrax is not installed.
-    """
+def check(task: Task) -> None:
+    """Raises ValueError or ModuleNotFoundError if there is no such likelihood."""
     trained, settings = task.trained, task.settings
     prediction = trained.config.objective.prediction
     if prediction not in ("eps", "x_0"):
@@ -66,18 +67,15 @@ def protocol(task: Task) -> dict[str, Any]:
         raise ValueError(f"--tolerance is {settings.tolerance}; give one such as 1e-5")
     import_diffrax()
     check_options(trained.parts.schedule, settings.trace, settings.probes, 0.0)
-    return {"images": len(task.rows), **identity(task)}
 
 
 def measure(task: Task) -> Measured:
     """The likelihood, and how many steps of the solver it took."""
-    trained = task.trained
-    function = partial(image_bits, parts=trained.parts, settings=task.settings)
-    kind = weights_identity(trained) | identity(task)
-    rows = measured_rows(task, ROWS, kind, function, FIELDS)
+    function = partial(image_bits, parts=task.trained.parts, settings=task.settings)
+    parts = measured_rows(task, ROWS, protocol(task), function, FIELDS)
+    rows = np.concatenate(list(parts))
     lost = np.isnan(rows["bits"])
     if lost.any():
-        forget_rows(task, ROWS)
         raise ArithmeticError(
             f"the solver did not come to the end for {lost.sum()} of {lost.size} "
             "images; give a larger --tolerance"
@@ -104,20 +102,21 @@ def image_bits(
     x_0 = to_model_range(rows["image"])
 
     def solve(key: jax.Array, x: jax.Array, label: jax.Array | None) -> FlowDensity:
-        told = parts if label is None else conditioned(parts, label[None])
-        found = ode_log_density(
+        model = parts if label is None else conditioned(parts, label[None])
+        density = ode_log_density(
             params,
             key[None],
             x[None],
             schedule=parts.schedule,
-            eps_fn=told.sampler.get("eps_fn"),
-            x0_fn=told.sampler.get("x0_fn"),
+            eps_fn=model.sampler.get("eps_fn"),
+            x0_fn=model.sampler.get("x0_fn"),
             trace=settings.trace,
             probes=settings.probes,
             tolerance=settings.tolerance,
         )
-        return FlowDensity(*(leaf[0] for leaf in found))
+        return FlowDensity(*(leaf[0] for leaf in density))
 
     # One at a time, since each is solved alone, and a label must go with its image.
-    found = jax.vmap(solve)(keys, dequantise(keys, x_0), rows.get("label"))
-    return {"bits": bits_of(found.log_density, x_0[0].size), "steps": found.num_steps}
+    density = jax.vmap(solve)(keys, dequantise(keys, x_0), rows.get("label"))
+    bits = bits_of(density.log_density, x_0[0].size)
+    return {"bits": bits, "steps": density.num_steps}

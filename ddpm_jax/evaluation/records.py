@@ -5,17 +5,19 @@ A metric is an entry of METRICS: its name on the command line, and the two funct
 their protocol, so that bad input to the last is refused before the first has taken
 hours. A number is stored in OUT/metrics.json as soon as it is there:
 
-    {"nll": {"protocol": {"step": ..., "ema": ..., "images": ..., ...},
-             "numbers": [{"name": "bits per dimension", "value": 3.75,
-                          "standard_error": 0.01, "unit": "bits/dim"}, ...],
-             "files": ["nll_terms.csv", ...]}}
+    {"nll": [{"protocol": {"step": ..., "ema": ..., "images": ..., ...},
+              "numbers": [{"name": "bits per dimension", "value": 3.75,
+                           "standard_error": 0.01, "unit": "bits/dim"}, ...],
+              "files": ["nll_terms_held_out_64ba8c1c.csv", ...]},
+             ...]}
 
-and one whose protocol is the same is not computed again. To add a metric: one file in
-this folder, with `protocol(task)` and `measure(task)`, its line in METRICS, and its
-options, if any, as fields of `Settings`.
+one record for each protocol, and what has been measured is not computed again. To add
+a metric: one file in this folder, with `protocol(task)` and `measure(task)`, its line
+in METRICS, and its options, if any, as fields of `Settings`.
 """
 
 import json
+import math
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -27,13 +29,13 @@ from ddpm_jax.evaluation import sample_quality
 from ddpm_jax.evaluation.image_rows import forget_rows
 from ddpm_jax.evaluation.task import Measured
 from ddpm_jax.evaluation.task import Metric
+from ddpm_jax.evaluation.task import Number
 from ddpm_jax.evaluation.task import Settings
 from ddpm_jax.evaluation.task import Task
 from ddpm_jax.files import locked
 from ddpm_jax.files import replacing
 from ddpm_jax.run import say
 from ddpm_jax.sampling import Trained
-from ddpm_jax.sampling import weights_identity
 from ddpm_jax.weights import SUFFIX
 
 METRICS: dict[str, Metric] = {
@@ -45,7 +47,7 @@ METRICS: dict[str, Metric] = {
 RECORDS = "metrics.json"
 
 Record = dict[str, Any]
-"""What metrics.json holds of a metric: protocol, numbers, files."""
+"""A measurement in metrics.json: protocol, numbers, files."""
 
 
 def parse_metrics(text: str) -> list[str]:
@@ -79,24 +81,59 @@ def evaluate(
     """
     task = Task(trained, settings, out)
     protocols = {name: protocol_of(task, name) for name in names}
-    first = parallel.first_process()
+    first, records = parallel.first_process(), {}
     with locked(out, "is evaluating") if first else nullcontext():
         for name, protocol in protocols.items():
             label = label_of(task, name)
-            stored = read_records(out).get(label, {})
-            if stored.get("protocol") == protocol:
+            stored = read_records(out).get(label, [])
+            same = [record for record in stored if record["protocol"] == protocol]
+            if same:
                 say(f"{label} has been measured already:")
+                record = same[0]
             else:
                 if stored:
-                    say(f"remark: {out / RECORDS} holds {label} of another protocol")
-                measured = METRICS[name].measure(task)
+                    say(f"remark: {out / RECORDS} has other protocols of {label}")
+                record = measure(task, name, protocol)
                 if first:
-                    store(out, label, protocol, measured)
-                forget_rows(task, name)
+                    store(out, label, record)
+                    forget_rows(task.out / name)
             parallel.wait_for_all(f"{name} stored")
-            say(show(label, read_records(out)[label]))
-    records, labels = read_records(out), [label_of(task, name) for name in names]
-    return {label: records[label] for label in labels}
+            say(show(label, record))
+            records[label] = record
+    return records
+
+
+def measure(task: Task, name: str, protocol: dict[str, Any]) -> Record:
+    """Measures a metric; its record, once all processes have come so far.
+
+    Raises:
+      ArithmeticError: if a number is not finite.
+    """
+    try:
+        measured = METRICS[name].measure(task)
+        check_finite(name, measured)
+    except ArithmeticError:
+        parallel.wait_for_all(f"{name} failed")
+        if parallel.first_process():
+            forget_rows(task.out / name)
+        raise
+    # Until then others may read the rows that are deleted next.
+    parallel.wait_for_all(f"{name} measured")
+    return {
+        "protocol": protocol,
+        "numbers": [number._asdict() for number in measured.numbers],
+        "files": [path.name for path in measured.files],
+    }
+
+
+def check_finite(name: str, measured: Measured) -> None:
+    """Raises ArithmeticError if a number, or its error, is none."""
+    for number in measured.numbers:
+        if not math.isfinite(number.value + (number.standard_error or 0)):
+            raise ArithmeticError(
+                f"{name} is not stored, for {number.name} came out as {number.value}; "
+                "the weights, or features of the images, are out of range"
+            )
 
 
 def label_of(task: Task, name: str) -> str:
@@ -107,39 +144,54 @@ def label_of(task: Task, name: str) -> str:
 
 def protocol_of(task: Task, name: str) -> dict[str, Any]:
     """What a metric's numbers are of, as JSON gives it back."""
-    protocol = weights_identity(task.trained) | METRICS[name].protocol(task)
-    read: dict[str, Any] = json.loads(json.dumps(protocol))
-    return read
+    text = json.dumps(METRICS[name].protocol(task), allow_nan=False)
+    protocol: dict[str, Any] = json.loads(text)
+    return protocol
 
 
-def store(out: Path, name: str, protocol: dict[str, Any], measured: Measured) -> None:
-    """Writes the record of a metric into out/metrics.json; others stay."""
-    record = {
-        "protocol": protocol,
-        "numbers": [number._asdict() for number in measured.numbers],
-        "files": [path.name for path in measured.files],
-    }
-    records = read_records(out) | {name: record}
+def store(out: Path, label: str, record: Record) -> None:
+    """Adds a record to out/metrics.json; others stay."""
+    records = read_records(out)
+    records[label] = [*records.get(label, []), record]
+    text = json.dumps(records, indent=2, allow_nan=False)
     with replacing(out / RECORDS) as file:
-        file.write((json.dumps(records, indent=2) + "\n").encode())
+        file.write((text + "\n").encode())
 
 
-def read_records(out: Path) -> dict[str, Record]:
-    """The records that out/metrics.json holds, or none.
+def read_records(out: Path) -> dict[str, list[Record]]:
+    """The records that out/metrics.json holds, by the names of their metrics.
+
+    Earlier versions kept the last record of a name alone, and numbers that are not
+    finite; those are left out.
 
     Raises:
       ValueError: if it is damaged.
     """
     path = out / RECORDS
     try:
-        records: dict[str, Record] = json.loads(path.read_text())
+        names = json.loads(path.read_text())
+        lists = {k: v if isinstance(v, list) else [v] for k, v in names.items()}
+        return {k: [x for x in v if is_finite(x)] for k, v in lists.items()}
     except FileNotFoundError:
         return {}
-    except ValueError:
+    except (ValueError, TypeError, LookupError, AttributeError):
         raise ValueError(
             f"{path} is damaged; delete it, or give another --out"
         ) from None
-    return records
+
+
+def is_finite(record: Record) -> bool:
+    """Whether the numbers of a record are; TypeError or LookupError if it is none.
+
+    Example:
+      >>> number = {"name": "rate", "value": float("nan"), "standard_error": None,
+      ...           "unit": "bits/dim"}
+      >>> is_finite({"protocol": {}, "numbers": [number], "files": []})
+      False
+    """
+    record["protocol"].items()
+    numbers = [Number(**number) for number in record["numbers"]]
+    return all(math.isfinite(number.value) for number in numbers)
 
 
 def show(name: str, record: Record) -> str:

@@ -9,26 +9,29 @@ from typing import Any
 
 from ddpm_jax.chains import check_chain
 from ddpm_jax.evaluation.feature_rows import row_type
-from ddpm_jax.evaluation.sample_sources import SPLITS
-from ddpm_jax.evaluation.sample_sources import reference_of
-from ddpm_jax.evaluation.sample_sources import samples_of
 from ddpm_jax.evaluation.task import Task
 from ddpm_jax.files import checksum
 from ddpm_jax.metrics.names import metric_name
 from ddpm_jax.metrics.statistics import Statistics
 from ddpm_jax.metrics.statistics import load_statistics
 
+SPLITS = ("train", "held_out")
 NUM_SUBSETS, SUBSET_SIZE, NUM_SPLITS, NEIGHBOUR = 100, 1000, 10, 3
 
 
 def fid_protocol(task: Task) -> dict[str, Any]:
-    """What the Frechet distance is measured of."""
-    said = samples_protocol(task)
+    """What the Frechet distance is measured of.
+
+    Raises:
+      ValueError: if there are too few images for a covariance.
+    """
+    samples, path = samples_protocol(task), Path(task.settings.reference)
     if task.settings.reference in SPLITS:
-        return said | reference_protocol(task)
-    path = Path(task.settings.reference)
+        check_counts(task, "fid", 2)
+        return samples | {"reference": task.reference.protocol}
+    check_count(samples["samples"], "fid", 2, "--num-samples")
     statistics = read_statistics(task, path)
-    return said | {
+    return samples | {
         "reference": {
             "statistics": path.name,
             "sha256": checksum(path),
@@ -39,14 +42,14 @@ def fid_protocol(task: Task) -> dict[str, Any]:
 
 def kid_protocol(task: Task) -> dict[str, Any]:
     """What the kernel distance is measured of, and in which subsets."""
-    said = samples_protocol(task) | images_protocol(task, "kid")
-    size = min(SUBSET_SIZE, said["samples"], said["reference"]["images"])
-    return said | {"subsets": NUM_SUBSETS, "images of a subset": size}
+    protocol = images_protocol(task, "kid", 2)
+    size = min(SUBSET_SIZE, task.samples.num_images, task.reference.num_images)
+    return protocol | {"subsets": NUM_SUBSETS, "images of a subset": size}
 
 
 def pr_protocol(task: Task) -> dict[str, Any]:
     """What precision and recall are measured of, and with which neighbour."""
-    return samples_protocol(task) | images_protocol(task, "pr") | {"k": NEIGHBOUR}
+    return images_protocol(task, "pr", NEIGHBOUR + 1) | {"k": NEIGHBOUR}
 
 
 def is_protocol(task: Task) -> dict[str, Any]:
@@ -55,13 +58,13 @@ def is_protocol(task: Task) -> dict[str, Any]:
     Raises:
       ValueError: if the extractor is no classifier.
     """
-    said, name = samples_protocol(task), task.extractor.name
+    protocol, name = samples_protocol(task), task.extractor.name
     if "logits" not in (row_type(task.extractor, task.trained.parts.shape).names or ()):
         raise ValueError(
             f"the metric is needs a classifier, and the extractor {name} is none; give "
             "another --extractor"
         )
-    return said | {"parts": min(NUM_SPLITS, said["samples"])}
+    return protocol | {"parts": min(NUM_SPLITS, protocol["samples"])}
 
 
 def samples_protocol(task: Task) -> dict[str, Any]:
@@ -73,25 +76,42 @@ def samples_protocol(task: Task) -> dict[str, Any]:
     trained, settings = task.trained, task.settings
     if settings.samples is None:
         check_chain(trained.parts, task.chain)
-    said, source = samples_of(task)
-    row_type(task.extractor, source.shape)
+    row_type(task.extractor, task.samples.shape)
     weights = {"sha256": task.extractor.checksum} if task.extractor.checksum else {}
-    return said | {"extractor": {"name": task.extractor.name, **weights}}
+    return task.samples.protocol | {
+        "extractor": {"name": task.extractor.name, **weights}
+    }
 
 
-def reference_protocol(task: Task) -> dict[str, Any]:
-    """What a metric says of the images that samples are compared with."""
-    return {"reference": reference_of(task)[0]}
+def images_protocol(task: Task, metric: str, least: int) -> dict[str, Any]:
+    """The same of a metric that needs images of reference, not their statistics alone.
 
-
-def images_protocol(task: Task, metric: str) -> dict[str, Any]:
-    """The same for a metric that needs images, not only their statistics."""
+    Raises:
+      ValueError: if there are none, or fewer images than least.
+    """
     if task.settings.reference not in SPLITS:
         raise ValueError(
             f"the metric {metric} compares with images, and --reference is "
             f"{task.settings.reference}; give train or held_out"
         )
-    return reference_protocol(task)
+    samples = samples_protocol(task)
+    check_counts(task, metric, least)
+    return samples | {"reference": task.reference.protocol}
+
+
+def check_counts(task: Task, metric: str, least: int) -> None:
+    """Raises ValueError unless there are least samples, and images of reference."""
+    check_count(task.samples.num_images, metric, least, "--num-samples")
+    check_count(task.reference.num_images, metric, least, "--num-reference")
+
+
+def check_count(count: int, metric: str, least: int, option: str) -> None:
+    """Raises ValueError if a metric of a set needs more images than it has."""
+    if count < least:
+        raise ValueError(
+            f"the metric {metric} needs at least {least} images of each set, and there "
+            f"is one of {count}; give a larger {option}"
+        )
 
 
 def read_statistics(task: Task, path: Path) -> Statistics:
@@ -122,5 +142,15 @@ def read_statistics(task: Task, path: Path) -> Statistics:
 
 def label(task: Task, metric: str) -> str:
     """Under which name a metric is stored: that of its number."""
-    num_samples = samples_of(task)[0]["samples"]
-    return metric_name(metric, task.extractor.name, num_samples)
+    counts = task.samples.num_images, num_reference(task, metric)
+    return metric_name(metric, task.extractor.name, *counts)
+
+
+def num_reference(task: Task, metric: str) -> int | None:
+    """How many images samples are compared with, if not with the whole training set."""
+    reference, num = task.settings.reference, task.settings.num_reference
+    if metric == "is" or (reference == "train" and num is None):
+        return None
+    if reference in SPLITS:
+        return task.reference.num_images
+    return read_statistics(task, Path(reference)).num_images

@@ -1,71 +1,66 @@
-"""Which samples are measured, and against which images: the sources of features.
+"""Which images are samples, and which are compared with them: sources of features.
 
-Samples are drawn by a chain of the model, or read from a file or a folder. The images
-of reference are a split of the data set, or the statistics of one, in a file.
+Samples are drawn by a chain of the model, or read from a file or a folder; then they
+are nobody's, but for what a draw.json beside them says.
 """
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from typing import Literal
 
 import numpy as np
 
+from ddpm_jax import sample_files
 from ddpm_jax.chains import remarks
-from ddpm_jax.data import Images
-from ddpm_jax.data import crc32_of_some
+from ddpm_jax.data import crc32_of
 from ddpm_jax.data import read_images
 from ddpm_jax.data.dataset import Subset
 from ddpm_jax.evaluation.feature_rows import Source
-from ddpm_jax.evaluation.task import Task
+from ddpm_jax.evaluation.settings import Settings
+from ddpm_jax.sampling import Trained
+from ddpm_jax.sampling import chain_of
 from ddpm_jax.sampling import compile_sampler
+from ddpm_jax.sampling import weights_identity
 
 NUM_SAMPLES = 50_000
-SPLITS = ("train", "held_out")
-
-Split = Literal["held_out", "train"]
-
-Described = tuple[dict[str, Any], Source]
-"""What a protocol says of some images, and the images."""
 
 
-def samples_of(task: Task) -> Described:
+def samples_of(trained: Trained, settings: Settings) -> Source:
     """The samples that the options name, drawn or read.
 
     Raises:
       ValueError, FileNotFoundError: if there are no such samples to read.
     """
-    settings = task.settings
     if settings.samples is not None:
-        return read_samples(task, settings.samples)
+        num, shape = settings.num_samples, trained.parts.shape
+        return read_samples(settings.samples, num, shape)
     num = settings.num_samples or NUM_SAMPLES
-    chain = task.chain
+    chain = chain_of(trained, settings)
 
     def compile(size: int) -> Callable[[np.ndarray], np.ndarray]:
         return compile_sampler(
-            task.trained, seed=settings.seed, batch_size=size, chain=chain
+            trained, seed=settings.seed, batch_size=size, chain=chain
         )
 
-    steps = chain.steps or task.trained.parts.schedule.num_timesteps
-    said: dict[str, Any] = {
+    steps = chain.steps or trained.parts.schedule.num_timesteps
+    protocol: dict[str, Any] = {
+        **weights_identity(trained),
         "samples": num,
         "sampler": chain._replace(steps=steps)._asdict(),
         "seed": settings.seed,
         "rounding": "to the nearest of 256 values",
     }
-    if found := remarks(task.trained.parts, chain):
-        said["remarks"] = [line.removeprefix("remark: ") for line in found]
-    return said, Source(num, task.trained.parts.shape, compile)
+    if lines := remarks(trained.parts, chain):
+        protocol["remarks"] = [line.removeprefix("remark: ") for line in lines]
+    return Source(num, trained.parts.shape, compile, protocol)
 
 
-def read_samples(task: Task, path: Path) -> Described:
-    """The first --num-samples of an .npz, a folder or a zip of images, or all.
+def read_samples(path: Path, num: int | None, shape: tuple[int, int, int]) -> Source:
+    """The first num images [H, W, C] of an .npz, a folder or a zip, or all.
 
     Raises:
-      ValueError: if there are fewer, or if they have not the model's size.
+      ValueError: if there are fewer, or if they have another shape.
     """
-    shape, num = task.trained.parts.shape, task.settings.num_samples
     images = read_images(path, shape[-1])
     if num is not None and num > len(images):
         raise ValueError(
@@ -77,33 +72,26 @@ def read_samples(task: Task, path: Path) -> Described:
             f"the images of {path} are {images.shape[1:]} and the model's {shape} "
             "(height, width, channels); give samples of this model"
         )
-    rows = np.arange(num or len(images))
-    said = {
-        "samples": len(rows),
-        "samples from": path.name,
-        "crc32 of 64 of them": crc32_of_some(Subset(images, rows)),
+    samples = Subset(images, np.arange(num or len(images)))
+    protocol = {
+        "samples": len(samples),
+        "samples from": str(path),
+        "crc32 of the samples": crc32_of(samples),
+        "drawn by": drawn_by(path, len(images)) or "unknown",
     }
-    return said, of_images(images, rows)
+    return of_images(samples, protocol)
 
 
-def reference_of(task: Task) -> Described:
-    """The images of the split that --reference names, --num of them.
-
-    Raises:
-      ValueError: as `Task.rows` does.
-    """
-    # --split is of the metrics that measure images, and no samples.
-    split: Split = "held_out" if task.settings.reference == "held_out" else "train"
-    settings = dataclasses.replace(task.settings, split=split)
-    other = dataclasses.replace(task, settings=settings)
-    rows = other.rows
-    return {"images": len(rows), **other.data_protocol()}, of_images(other.images, rows)
+def drawn_by(path: Path, count: int) -> dict[str, Any]:
+    """What draw.json of sample.py says of a samples.npz of count images, if it does."""
+    if path.name != sample_files.SAMPLES:
+        return {}
+    draw = sample_files.read_draw(path.parent)
+    start, stop = draw.get("images", (0, 0))
+    return draw if stop - start == count else {}
 
 
-def of_images(images: Images, rows: np.ndarray) -> Source:
-    """Rows of images, as a source."""
-
-    def images_of(numbers: np.ndarray) -> np.ndarray:
-        return np.asarray(images[rows[numbers]])
-
-    return Source(len(rows), images.shape[1:], lambda size: images_of)
+def of_images(images: Subset, protocol: dict[str, Any]) -> Source:
+    """Images as a source."""
+    shape = images.shape[1:]
+    return Source(len(images), shape, lambda size: images.__getitem__, protocol)

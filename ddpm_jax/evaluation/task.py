@@ -7,23 +7,27 @@ the numbers, and writes files of its own into task.out.
 """
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from typing import Literal
 from typing import NamedTuple
 
 import numpy as np
 
 from ddpm_jax.chains import Chain
-from ddpm_jax.command import Sampler
-from ddpm_jax.command import Spacing
 from ddpm_jax.config import dataset_of
 from ddpm_jax.data import Dataset
 from ddpm_jax.data import Images
-from ddpm_jax.data import crc32_of_some
+from ddpm_jax.data import crc32_of
+from ddpm_jax.data.dataset import Subset
 from ddpm_jax.data.order import permutation
+from ddpm_jax.evaluation.feature_rows import Source
+from ddpm_jax.evaluation.sample_sources import of_images
+from ddpm_jax.evaluation.sample_sources import samples_of
+from ddpm_jax.evaluation.settings import Settings as Settings
 from ddpm_jax.metrics.extractors import Extractor
 from ddpm_jax.metrics.extractors import make_extractor
 from ddpm_jax.rate_distortion import Estimate
@@ -31,58 +35,11 @@ from ddpm_jax.sampling import Trained
 from ddpm_jax.sampling import chain_of
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How a model is evaluated: the options of evaluate.py that metrics read."""
+class Selected(NamedTuple):
+    """Images of a split, and what a protocol says of them."""
 
-    seed: int = 0
-    """Of all noise."""
-    batch_size: int = 64
-    """Images at a time."""
-    data: str | None = None
-    """The images, as in a config's data.source; those of its own run if not given."""
-    fit: Literal["crop", "pad", "pad_white", "stretch"] | None = None
-    """How --data of another size is brought to the model's; refused if not given."""
-    split: Literal["held_out", "train"] = "held_out"
-    """Which of them."""
-    num: int | None = None
-    """How many of them, in an order that is shuffled once for all; all if not given."""
-    num_samples: int | None = None
-    """fid, kid, is, pr: how many samples; 50,000, or all of --samples, if not given."""
-    samples: Path | None = None
-    """fid, kid, is, pr: measure these, an .npz, a folder or a zip, and draw none."""
-    reference: str = "train"
-    """fid, kid, pr: the images to compare with, train or held_out; for fid also the
-    path of an .npz of their mu and sigma."""
-    extractor: str = "inception"
-    """fid, kid, is, pr: whose features: inception, pixels8, digits_cnn, cifar10_cnn."""
-    weights: Path | None = None
-    """The file of the extractor's weights, where it is not the usual one."""
-    sampler: Sampler | None = None
-    """fid, kid, is, pr: how samples are drawn, as in sample.py."""
-    steps: int | None = None
-    """Steps of the chain; all that the model was trained on if not given."""
-    spacing: Spacing | None = None
-    """Where the steps of a short chain lie; the model's own, or uniform."""
-    eta: float = 0.0
-    """Noise of ddim, from 0 to 1."""
-    label: tuple[str, ...] = ()
-    """Classes to draw, one after another, of a model that was trained with labels:
-    their numbers, or their names."""
-    guidance: float = 1.0
-    """Classifier-free guidance towards the label; 1 is none."""
-    threshold: float | None = None
-    """Dynamic thresholding: the percentile; clipping if not given."""
-    draws: int = 1
-    """nll: draws of the noise for each term of the bound."""
-    cdf: Literal["exact", "tanh"] = "exact"
-    """nll: the normal CDF of the decoder; tanh is the paper code's approximation."""
-    trace: Literal["hutchinson", "exact"] = "hutchinson"
-    """nll_ode: how the divergence is had; exact takes a pass for each dimension."""
-    probes: int = 1
-    """nll_ode: random vectors of Hutchinson's estimate."""
-    tolerance: float = 1e-5
-    """nll_ode: relative and absolute error that a step of the solver may make."""
+    images: Subset
+    protocol: dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,12 +84,6 @@ class Task:
             )
         return dataset
 
-    @property
-    def images(self) -> Images:
-        """The images of the split, uint8 [N, H, W, C]."""
-        images: Images = getattr(self.dataset, self.settings.split)
-        return images
-
     @cached_property
     def extractor(self) -> Extractor:
         """Whose features are compared; read once, for all metrics.
@@ -142,9 +93,62 @@ class Task:
         """
         return make_extractor(self.settings.extractor, self.settings.weights)
 
-    @property
+    @cached_property
+    def samples(self) -> Source:
+        """The samples that the options name, drawn or read; read once.
+
+        Raises:
+          ValueError, FileNotFoundError: as `samples_of` does.
+        """
+        return samples_of(self.trained, self.settings)
+
+    @cached_property
+    def reference(self) -> Source:
+        """The images that samples are compared with: of --reference, a split.
+
+        Raises:
+          ValueError: as `select` does.
+        """
+        split, num = self.settings.reference, self.settings.num_reference
+        return of_images(*self.select(split, num, "--num-reference"))
+
+    @cached_property
+    def measured(self) -> Selected:
+        """The images of the metrics that measure images: --num of --split.
+
+        Raises:
+          ValueError: as `select` does.
+        """
+        return self.select(self.settings.split, self.settings.num, "--num")
+
+    def select(self, split: str, num: int | None, option: str) -> Selected:
+        """num images of a split, shuffled, or all.
+
+        Raises:
+          ValueError: if there are not so many; option is what asked for them.
+        """
+        images: Images = getattr(self.dataset, split)
+        count, settings = len(images), self.settings
+        if num is not None and num > count:
+            raise ValueError(
+                f"{option} is {num}, and the {split} split of the data has {count} "
+                f"images; give at most {count}, or another --data"
+            )
+        # A smaller number takes the first of a larger one, and not of one class alone.
+        chosen = Subset(images, permutation(0, 0, count)[:num])
+        protocol = {
+            "images": len(chosen),
+            "data": settings.data or self.trained.config.data.source,
+            "fit": settings.fit or self.trained.config.data.fit,
+            "split": split,
+            "images in the split": count,
+            "crc32 of the images": crc32_of(chosen),
+        }
+        return Selected(chosen, protocol)
+
+    @cached_property
     def labels(self) -> np.ndarray | None:
-        """The classes [N] of the images, where the model is to be told of them.
+        """The classes [N] of the images of the split, if the model is conditioned.
 
         Raises:
           ValueError: if the images have none, or have other classes.
@@ -161,41 +165,24 @@ class Task:
             )
         return np.asarray(labels, np.int32)
 
-    @property
-    def rows(self) -> np.ndarray:
-        """The numbers of the images that are measured: --num of the split, shuffled.
-
-        Raises:
-          ValueError: if there are not so many.
-        """
-        count, num = len(self.images), self.settings.num
-        if num is not None and num > count:
-            raise ValueError(
-                f"--num is {num}, and the {self.settings.split} split of the data has "
-                f"{count} images; give at most {count}, or another --data"
-            )
-        # A smaller --num takes the first of a larger one's, and not of one class alone.
-        return permutation(0, 0, count)[:num]
-
-    def data_protocol(self) -> dict[str, Any]:
-        """Which images these are: for the protocol of a metric that reads them."""
-        settings = self.settings
-        return {
-            "data": settings.data or self.trained.config.data.source,
-            "fit": settings.fit or self.trained.config.data.fit,
-            "split": settings.split,
-            "images in the split": len(self.images),
-            "crc32 of 64 of them": crc32_of_some(self.images),
-        }
-
-    def model_protocol(self) -> dict[str, Any]:
-        """What a model is told beside x_t and t, where it is trained for more."""
-        told = {}
+    def conditioning(self) -> dict[str, Any]:
+        """What a model is conditioned on beside x_t and t, where it is."""
+        inputs = {}
         if self.labels is not None:
-            told["label"] = "each image's own"
+            inputs["label"] = "each image's own"
         if self.trained.parts.objective.self_condition:
-            told["guess of x_0"] = "none"
-        return told
+            inputs["guess of x_0"] = "none"
+        return inputs
+
+
+def digest(protocol: dict[str, Any]) -> str:
+    """8 digits that tell a protocol from another, for names of files.
+
+    Example:
+      >>> digest({"seed": 0}), digest({"seed": 1})
+      ('64ba8c1c', '5ea4c4c0')
+    """
+    return hashlib.sha256(json.dumps(protocol).encode()).hexdigest()[:8]
 
 
 class Number(NamedTuple):
@@ -214,7 +201,7 @@ def number(name: str, estimate: Estimate, unit: str) -> Number:
 
 
 class Measured(NamedTuple):
-    """What a metric found, and the files that it wrote."""
+    """The numbers of a metric, and the files that it wrote."""
 
     numbers: list[Number]
     files: list[Path]
