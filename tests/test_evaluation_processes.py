@@ -1,13 +1,10 @@
 """Two processes that evaluate into one folder: they say the same, and lose no rows."""
 
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from test_parallel import in_two_processes
 from test_sample_quality import DIGITS
 from test_sample_quality import evaluate
 from test_sample_quality import settings_of
@@ -15,7 +12,6 @@ from test_sample_quality import trained as trained
 
 from ddpm_jax.sampling import Trained
 
-ROOT = Path(__file__).resolve().parents[1]
 METRICS = ["nll", "is", "pr"]
 WORKER = """
 import sys
@@ -57,28 +53,8 @@ def test_two_processes_store_what_one_does(trained: Trained, tmp_path: Path) -> 
         tmp_path / "one", trained, settings_of(tmp_path / "one/x.npz"), METRICS
     )
     exact = [n["value"] for record in alone.values() for n in record["numbers"]]
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    path = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(index), address, str(tmp_path / "two")],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": path},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for index in range(2)
-    ]
-    try:
-        outputs = [worker.communicate(timeout=120) for worker in workers]
-    finally:
-        for worker in workers:
-            worker.kill()
-    assert [worker.returncode for worker in workers] == [0, 0], outputs
-    for text, _ in outputs:
+    outputs = in_two_processes(WORKER, tmp_path / "two")
+    for text in outputs:
         numbers = [float(word) for word in text.splitlines()[-1].split()]
         np.testing.assert_allclose(numbers, exact, rtol=1e-4)
     assert not list((tmp_path / "two").rglob("parts"))
