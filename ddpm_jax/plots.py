@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PREDICTED, NOISY = "rmse_of_predicted_x_0", "rmse_of_x_t"
-FRECHET = "frechet_distance_of_predicted_x_0"
 
 
 def plot_rate_distortion(path: Path, curve: Mapping[str, np.ndarray]) -> list[Path]:
@@ -26,6 +25,12 @@ def plot_rate_distortion(path: Path, curve: Mapping[str, np.ndarray]) -> list[Pa
     figure = new_figure(path, (11, 3.2), "evaluate")
     if figure is None:
         return []
+    rate_distortion_panels(figure, curve)
+    return save_figure(path, figure)
+
+
+def rate_distortion_panels(figure: "Figure", curve: Mapping[str, np.ndarray]) -> None:
+    """The three panels of Figure 5: distortion and rate over time, and one another."""
     time, rate, rmse = (
         curve[name] for name in ("reverse_time", "rate_bits_per_dim", "rmse")
     )
@@ -34,29 +39,35 @@ def plot_rate_distortion(path: Path, curve: Mapping[str, np.ndarray]) -> list[Pa
     for axes, (x, y, below, beside) in zip(figure.subplots(1, 3), panels, strict=True):
         axes.plot(x, y)
         axes.set(xlabel=words[below], ylabel=words[beside])
-    return save_figure(path, figure)
 
 
 def plot_progress(path: Path, curves: Mapping[str, np.ndarray]) -> list[Path]:
     """Draws Figure 10 of Ho et al. (2020): curves over t, from noise to the sample.
 
-    curves holds "t", PREDICTED, NOISY and, if it was measured, FRECHET.
+    curves holds "t", PREDICTED, NOISY and, under their names, metrics of the predicted
+    x_0, each of which has a panel of its own.
     """
-    t, count = curves["t"], 2 if FRECHET in curves else 1
-    figure = new_figure(path, (5.5 * count, 3.4), "figures")
+    panels = len(curves) - 2  # PREDICTED and NOISY share one, and t has none
+    figure = new_figure(path, (5.5 * panels, 3.4), "figures")
     if figure is None:
         return []
-    panels = figure.subplots(1, count, squeeze=False)[0]
+    progress_panels(figure, curves)
+    return save_figure(path, figure)
+
+
+def progress_panels(figure: "Figure", curves: Mapping[str, np.ndarray]) -> None:
+    """A panel of RMSE, and one for each metric, over t that falls."""
+    t, metrics = curves["t"], [x for x in curves if x not in ("t", PREDICTED, NOISY)]
+    panels = figure.subplots(1, 1 + len(metrics), squeeze=False)[0]
     panels[0].plot(t, curves[NOISY], color="0.6", label="$x_t$")
     panels[0].plot(t, curves[PREDICTED], color="C0", label="predicted $x_0$")
     panels[0].set_ylabel("RMSE to the sample (of 255)")
     panels[0].legend()
-    if count == 2:
-        panels[1].plot(t, curves[FRECHET], color="C0")
-        panels[1].set_ylabel("Fréchet distance of predicted $x_0$")
+    for axes, metric in zip(panels[1:], metrics, strict=True):
+        axes.plot(t, curves[metric], color="C0")
+        axes.set_ylabel(f"{metric}\nof predicted $x_0$")
     for axes in panels:
         axes.set(xlabel="t, from noise to the sample", xlim=(t[0], t[-1]))
-    return save_figure(path, figure)
 
 
 def new_figure(path: Path, size: tuple[float, float], extra: str) -> "Figure | None":

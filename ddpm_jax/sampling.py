@@ -246,6 +246,23 @@ def draw(
         yield sample(np.arange(start, min(start + batch_size, num)))
 
 
+def compile_frames(
+    trained: Trained,
+    *,
+    seed: int,
+    batch_size: int,
+    chain: Chain = Chain(),  # noqa: B008, a tuple of constants
+    frame_steps: tuple[int, ...],
+) -> Callable[[np.ndarray], tuple[np.ndarray, Frames]]:
+    """Compiles `compile_sampler`'s function with frames [n, F, H, W, C] beside x_0."""
+    shared = parallel.replicate((trained.params, jax.random.key(seed)))
+    sample = partial(
+        sample_frames, parts=trained.parts, chain=chain, frame_steps=frame_steps
+    )
+    compiled = parallel.compile_map(sample, shared, np.arange(batch_size))
+    return partial(compiled, shared)
+
+
 def draw_frames(
     trained: Trained,
     *,
@@ -256,13 +273,10 @@ def draw_frames(
     frame_steps: tuple[int, ...],
 ) -> tuple[np.ndarray, Frames]:
     """Images start..start+num-1 again, and frames [num, F, H, W, C] of their chains."""
-    shared = parallel.replicate((trained.params, jax.random.key(seed)))
-    sample = partial(
-        sample_frames, parts=trained.parts, chain=chain, frame_steps=frame_steps
+    sample = compile_frames(
+        trained, seed=seed, batch_size=num, chain=chain, frame_steps=frame_steps
     )
-    index = np.arange(start, start + num)
-    x_0, frames = parallel.compile_map(sample, shared, index)(shared, index)
-    return x_0, frames
+    return sample(np.arange(start, start + num))
 
 
 def even_steps(num_timesteps: int, count: int) -> tuple[int, ...]:

@@ -1,6 +1,5 @@
 """figure.py and edit.py denoise as a person types them, and what is in their files."""
 
-import csv
 import dataclasses
 import importlib.util
 import sys
@@ -9,18 +8,18 @@ from pathlib import Path
 from types import ModuleType
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
+from figure_boards import DIGITS
+from figure_boards import MODEL
+from figure_boards import table
+from figure_boards import tiles
 from PIL import Image
 from test_docs import commands
 
 from ddpm_jax import command
 from ddpm_jax import parallel
-from ddpm_jax.build import build
 from ddpm_jax.build import init_params
-from ddpm_jax.data import load
 from ddpm_jax.denoise_mode import Denoise
 from ddpm_jax.edit_files import write_edits
 from ddpm_jax.images import enlarge
@@ -31,15 +30,11 @@ from ddpm_jax.paper_figures.features import flat
 from ddpm_jax.paper_figures.latents import write_interpolation
 from ddpm_jax.paper_figures.latents import write_shared
 from ddpm_jax.paper_figures.neighbours import write_neighbours
-from ddpm_jax.paper_figures.process import distance_to
-from ddpm_jax.paper_figures.process import write_progressive
 from ddpm_jax.paper_figures.process import write_strips
-from ddpm_jax.sampling import Trained
 from ddpm_jax.sampling import draw
 from ddpm_jax.weights import save_weights
 
 ROOT = Path(__file__).resolve().parents[1]
-DIGITS = load("digits")
 
 
 def script(name: str) -> ModuleType:
@@ -55,18 +50,6 @@ def run(name: str, *arguments: object) -> int:
     return command.run(script(name).main, [str(a) for a in arguments])
 
 
-def untrained() -> Trained:
-    """A model without parameters: it sees a little noise wherever a pixel is bright."""
-    data = dataclasses.replace(tiny.CONFIG.data, image_size=(8, 8), channels=1)
-    config = dataclasses.replace(tiny.CONFIG, data=data)
-    parts = build(config)
-    sampler = parts.sampler | {"eps_fn": lambda params, x_t, t: 0.3 * jnp.tanh(x_t)}
-    return Trained(config, parts._replace(sampler=sampler), {}, 6, True)
-
-
-MODEL = untrained()
-
-
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "digits.safetensors"
@@ -74,20 +57,6 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params = parallel.run_once(init, jax.random.key(0))
     save_weights(path, params, step=6, config=dataclasses.asdict(MODEL.config))
     return path
-
-
-def tiles(path: Path, rows: int, columns: int) -> np.ndarray:
-    """The images [rows, columns, 8, 8] of a board; words are above and on the left."""
-    with Image.open(path) as picture:
-        pixels = np.asarray(picture.convert("L"))
-    side = 64 + 4
-    part = pixels[-rows * side - 4 :, -columns * side - 4 :]
-    cut = part[4:, 4:].reshape(rows, side, columns, side).swapaxes(1, 2)
-    return cut[:, :, :64:8, :64:8]
-
-
-def table(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(path.read_text().splitlines()))
 
 
 def test_strips_show_both_processes_at_the_same_times(tmp_path: Path) -> None:
@@ -99,27 +68,6 @@ def test_strips_show_both_processes_at_the_same_times(tmp_path: Path) -> None:
     assert abs(shown[1, 0].astype(int) - sample).max() <= 1
     # At t = 0 the sample is what is predicted.
     np.testing.assert_array_equal(shown[2, 0], shown[2, 1])
-
-
-def test_the_prediction_comes_nearer_to_the_sample_and_ends_on_it(
-    tmp_path: Path,
-) -> None:
-    options = {"seed": 0, "num": 5, "shown": 2, "frames": 4}
-    distance = distance_to(DIGITS.train, flat)
-    written = write_progressive(tmp_path, MODEL, **options, distance=distance)
-    assert [path.name for path in written] == [
-        "progressive.png", "progressive.csv", "progressive_curve.png",
-    ]  # fmt: skip
-    rows = table(written[1])
-    assert [int(row["t"]) for row in rows] == list(range(9, -1, -1))
-    assert float(rows[0]["rmse_of_predicted_x_0"]) > 20
-    assert float(rows[-1]["rmse_of_predicted_x_0"]) == 0
-    shown = tiles(written[0], 2, 5)
-    np.testing.assert_array_equal(shown[:, -1], shown[:, -2])
-    drawn = np.concatenate(list(draw(MODEL, num=5)))
-    last = float(rows[-1]["frechet_distance_of_predicted_x_0"])
-    assert last == pytest.approx(distance(drawn), rel=0.01) and last > 0
-    assert distance(DIGITS.train[np.arange(1437)]) == pytest.approx(0, abs=1e-4)
 
 
 @pytest.mark.slow
@@ -158,7 +106,9 @@ def test_training_images_are_their_own_neighbours(
 ) -> None:
     chosen = np.array([1200, 7])
     samples = DIGITS.train[chosen]
-    board, numbers = write_neighbours(tmp_path, samples, DIGITS, features=flat, k=3)
+    board, numbers = write_neighbours(
+        tmp_path / "near", samples, DIGITS, features=flat, k=3
+    )
     rows = table(numbers)
     nearest = [row for row in rows if row["rank"] == "1"]
     assert [int(row["training_image"]) for row in nearest] == chosen.tolist()
@@ -184,7 +134,7 @@ def test_a_model_that_sees_no_noise_scores_what_the_noisy_picture_does(
     assert psnr["wavelet"] > psnr["noisy"]
     # Deviation 25 of 255, of which clipping takes away up to a half: digits are black.
     assert 20 * np.log10(255 / 25) < psnr["noisy"] < 20 * np.log10(255 / 25) + 3.1
-    assert tiles(board, 2, 8)[:, 0].tolist() == images[:2, ..., 0].tolist()
+    assert tiles(board, 2, 8)[:, 0].tolist() == images[[0, 5], ..., 0].tolist()
     assert text.read_text().splitlines()[2].startswith("| noisy | ")
 
 
@@ -227,7 +177,9 @@ def test_a_board_has_room_for_its_words_and_no_less_words_than_images() -> None:
     assert both.shape[0] > plain.shape[0] and both.shape[1] > plain.shape[1]
     assert both[: -plain.shape[0]].min() < 128
     colours = np.random.default_rng(0).integers(0, 256, (1, 1, 64, 64, 3), np.uint8)
-    np.testing.assert_array_equal(board(colours)[4:-4, 4:-4], enlarge(colours[0])[0])
+    np.testing.assert_array_equal(
+        board(colours)[4:-4, 4:-4], enlarge(colours[0], 128)[0]
+    )
     with pytest.raises(ValueError, match="there are 2 words above and 0 beside"):
         board(images, above=["a", "b"])
 
@@ -238,9 +190,11 @@ def test_the_commands_draw_from_a_file_of_weights(
     line = ("figure", "--workdir", workdir, "--out", tmp_path, "--seed", 1)
     assert run(*line, "nearest-neighbours", "--num", 2, "--k", 3) == 0
     said = capsys.readouterr().out
-    assert "weights: EMA" in said and f"wrote {tmp_path / 'neighbours.png'}" in said
+    assert (
+        "weights: EMA" in said and f"wrote {tmp_path / 'neighbours_pixels.png'}" in said
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "neighbours.csv", "neighbours.png",
+        "neighbours_pixels.csv", "neighbours_pixels.png",
     ]  # fmt: skip
 
 
@@ -268,6 +222,10 @@ def test_the_commands_draw_from_a_file_of_weights(
         ),
         ("figure", ("denoising", "--noise", 1e6), "--noise is 1e+06; this model knows"),
         ("figure", ("denoising", "--num", 0), "--num is 0; give at least 1"),
+        ("figure", ("denoising", "--num", 361), "361 held-out images, and digits has"),
+        ("figure", ("denoising", "--noise", 0), "--noise is 0; give deviations above"),
+        ("figure", ("nearest-neighbours", "--k", 5000), "give at most 1437"),
+        ("figure", ("progressive", "--batch-size", 0), "--batch-size is 0; give at"),
         ("edit", ("denoise", "x.png", "--draw"), "give --noise as well"),
         (
             "edit",
@@ -289,6 +247,25 @@ def test_bad_input_is_answered_in_one_sentence_and_nothing_is_written(
     said = capsys.readouterr().err
     assert sentence in said and said.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_images_of_another_size_are_refused_unless_they_may_be_changed(
+    workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = tmp_path / "large.npz", tmp_path / "out"
+    large = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8)
+    np.savez(data, images=large)
+    line = ("figure", "--workdir", workdir, "--out", out, "nearest-neighbours")
+    given = (*line, "--num", 1, "--k", 2, "--data", data)
+    assert run(*given) == 2
+    said = capsys.readouterr().err
+    assert "are (16, 16, 3) and the model's (8, 8, 1)" in said and "--fit crop" in said
+    assert run(*given, "--fit", "crop") == 0
+    np.savez(tmp_path / "samples.npz", images=DIGITS.held_out[np.arange(3)])
+    samples = (*line, "--num", 5, "--samples", tmp_path / "samples.npz")
+    assert run(*samples) == 2
+    said = capsys.readouterr().err
+    assert "--num is 5, and" in said and "holds 3 images; give at most 3" in said
 
 
 def test_every_command_of_the_page_is_one() -> None:

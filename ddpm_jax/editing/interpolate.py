@@ -70,22 +70,10 @@ def interpolate(
         )
     check_steps(num_steps, grid)
     keys = per_image.one_each(keys, first.shape[0])
-    ends = first, second
-    if num_steps:
-        grid = dataclasses.replace(grid, times=grid.times[-1 - num_steps :])
-        numbers = grid.num_timesteps, SECOND  # the first as in sdedit
-        eps = (
-            per_image.normal(per_image.fold_in(keys, number), first.shape[1:])
-            for number in numbers
-        )
-        ends = tuple(
-            grid.alpha[0] * end + grid.sigma[0] * noise
-            for end, noise in zip(ends, eps, strict=True)
-        )
-    share = jnp.array(lambdas).reshape(1, -1, *(1 for _ in first.shape[1:]))
-    x_t = (1 - share) * ends[0][:, None] + share * ends[1][:, None]
-    if not num_steps:
-        return x_t
+    if num_steps == 0:
+        return mix(first, second, lambdas)
+    grid = dataclasses.replace(grid, times=grid.times[-1 - num_steps :])
+    x_t = mix(*noised(keys, first, second, grid), lambdas)
     flat = x_t.reshape(-1, *first.shape[1:])
     x_0 = ancestral_sample(
         params,
@@ -96,3 +84,27 @@ def interpolate(
         x_T=flat,
     )
     return x_0.reshape(x_t.shape)
+
+
+def noised(
+    keys: jax.Array, first: jax.Array, second: jax.Array, grid: TimeGrid
+) -> tuple[jax.Array, jax.Array]:
+    """Both ends [B, ...] where a grid begins, each under noise of its own."""
+    noise_of_first = per_image.fold_in(keys, grid.num_timesteps)  # as in sdedit
+    noise_of_second = per_image.fold_in(keys, SECOND)
+    x_t, y_t = (
+        grid.alpha[0] * end + grid.sigma[0] * per_image.normal(noise, end.shape[1:])
+        for end, noise in ((first, noise_of_first), (second, noise_of_second))
+    )
+    return x_t, y_t
+
+
+def mix(first: jax.Array, second: jax.Array, lambdas: tuple[float, ...]) -> jax.Array:
+    """Points [B, L, ...] on the straight lines from first to second, [B, ...].
+
+    Example:
+      >>> mix(jnp.zeros((1, 1)), jnp.ones((1, 1)), (0.0, 0.25)).tolist()
+      [[[0.0], [0.25]]]
+    """
+    share = jnp.array(lambdas).reshape(1, -1, *(1 for _ in first.shape[1:]))
+    return (1 - share) * first[:, None] + share * second[:, None]

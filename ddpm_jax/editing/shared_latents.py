@@ -76,8 +76,12 @@ def share_latent(
         x_t = sample(keys, shape, grid=above, x_T=x_t)
     x_0 = jnp.repeat(x_t, copies, axis=0)
     if num_steps:
-        others = [per_image.fold_in(keys, COPIES + n) for n in range(1, copies)]
-        all_keys = jnp.stack([keys, *others], axis=1).reshape(-1)
         below = dataclasses.replace(grid, times=grid.times[split:])
-        x_0 = sample(all_keys, x_0.shape, grid=below, x_T=x_0)
+        x_0 = sample(keys_of_copies(keys, copies), x_0.shape, grid=below, x_T=x_0)
     return Shared(x_t, x_0.reshape(shape[0], copies, *shape[1:]))
+
+
+def keys_of_copies(keys: jax.Array, copies: int) -> jax.Array:
+    """Keys [B * copies], of copies of each image in turn; those of copy 0 are keys."""
+    others = [per_image.fold_in(keys, COPIES + n) for n in range(1, copies)]
+    return jnp.stack([keys, *others], axis=1).reshape(-1)

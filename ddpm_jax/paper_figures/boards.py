@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
     from PIL.ImageFont import ImageFont
 
-GAP, SIZE = 4, 14  # pixels: between images, and of letters
+GAP, TILE = 4, 128
+"""Pixels between images, and of the height of one: at least."""
+LETTERS = 3 / 16
+"""The size of letters, as a share of an image's, so that both are seen from afar."""
 
 
 def save_board(
@@ -39,8 +42,8 @@ def board(
 
     Example:
       >>> board(np.zeros((2, 3, 8, 8, 1), np.uint8)).shape
-      (140, 208, 3)
-      >>> board(np.zeros((1, 2, 8, 8, 1), np.uint8), above=["a", "b"]).shape[0] > 72
+      (268, 400, 3)
+      >>> board(np.zeros((1, 2, 8, 8, 1), np.uint8), above=["a", "b"]).shape[0] > 136
       True
     """
     from PIL import Image
@@ -52,11 +55,12 @@ def board(
             f"there are {len(above)} words above and {len(beside)} beside a board of "
             f"{rows.shape[1]} columns and {rows.shape[0]} rows"
         )
-    flat = enlarge(rows.reshape(-1, *rows.shape[2:]))
+    flat = enlarge(rows.reshape(-1, *rows.shape[2:]), TILE)
     height, width = flat.shape[1:3]
     picture = grid(flat, rows.shape[1], gap=GAP)
-    font = ImageFont.load_default(SIZE)
-    top, left = (_room(words, font) for words in (above, beside))
+    size = round(LETTERS * min(height, width))
+    font = ImageFont.load_default(size)
+    top, left = (_room(words, font, size) for words in (above, beside))
     canvas = Image.new(
         "RGB", (left[0] + picture.shape[1], top[1] + picture.shape[0]), "white"
     )
@@ -76,7 +80,9 @@ def board(
     return np.asarray(canvas)
 
 
-def _room(words: Sequence[str], font: "FreeTypeFont | ImageFont") -> tuple[int, int]:
+def _room(
+    words: Sequence[str], font: "FreeTypeFont | ImageFont", size: int
+) -> tuple[int, int]:
     """Width and height in pixels that the largest of the words needs; 0 if none."""
     from PIL import Image
     from PIL import ImageDraw
@@ -87,4 +93,4 @@ def _room(words: Sequence[str], font: "FreeTypeFont | ImageFont") -> tuple[int, 
     boxes = [pen.textbbox((0, 0), text, font) for text in words]
     width = max(right - left for left, _, right, _ in boxes)
     lines = max(text.count("\n") + 1 for text in words)
-    return int(np.ceil(width)) + 3 * GAP, lines * (SIZE + GAP) + GAP
+    return int(np.ceil(width)) + 3 * GAP, lines * (size + GAP) + GAP

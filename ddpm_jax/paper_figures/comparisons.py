@@ -8,10 +8,8 @@ import numpy as np
 from ddpm_jax.neighbours import central
 from ddpm_jax.paper_figures.denoising import write_denoising
 from ddpm_jax.paper_figures.features import image_features
-from ddpm_jax.paper_figures.modes import Kind
-from ddpm_jax.paper_figures.modes import at_least
-from ddpm_jax.paper_figures.modes import held_out
-from ddpm_jax.paper_figures.modes import images_of
+from ddpm_jax.paper_figures.kinds import KindWithImages
+from ddpm_jax.paper_figures.kinds import at_least
 from ddpm_jax.paper_figures.neighbours import read_samples
 from ddpm_jax.paper_figures.neighbours import write_neighbours
 from ddpm_jax.sampling import Trained
@@ -19,7 +17,7 @@ from ddpm_jax.sampling import draw
 
 
 @dataclasses.dataclass(frozen=True)
-class NearestNeighbours(Kind):
+class NearestNeighbours(KindWithImages):
     """Samples, and the training images nearest to each (Figures 12 and 15)."""
 
     num: int = 6
@@ -34,34 +32,45 @@ class NearestNeighbours(Kind):
     """The file of the features' weights, where it is not the usual one."""
     middle: float = 1.0
     """The share of either side, about the middle, that is compared."""
-    data: str | None = None
-    """The images, as in a config's data.source; those of the run if not given."""
+    batch_size: int = 64
+    """Samples at a time."""
 
     def write(self, out: Path, trained: Trained, seed: int) -> list[Path]:
-        """Writes neighbours.png and neighbours.csv."""
+        """Writes neighbours_pixels.png and .csv, named after what is compared."""
         at_least("num", self.num, 1)
         at_least("k", self.k, 1)
+        at_least("batch-size", self.batch_size, 1)
         shape = trained.parts.shape
         seen = central(np.zeros((1, *shape)), self.middle).shape[1:]
-        features = image_features(self.features, seen, self.weights)
-        dataset = images_of(trained.config, self.data)
+        name, features = image_features(self.features, seen, self.weights)
+        dataset = self.images(trained)
+        if self.k > (count := len(dataset.train)):
+            raise ValueError(
+                f"--k is {self.k}, and {dataset.name} has {count} training images; "
+                f"give at most {count}"
+            )
         if self.samples is not None:
             samples = read_samples(self.samples, self.num, shape)
         else:
             print(f"drawing {self.num} samples ...", flush=True)
-            drawn = draw(trained, num=self.num, seed=seed, batch_size=self.num)
+            drawn = draw(trained, num=self.num, seed=seed, batch_size=self.batch_size)
             samples = np.concatenate(list(drawn))
         return write_neighbours(
-            out,
+            out / self.stem(name),
             samples,
             dataset,
             features=lambda images: features(central(images, self.middle)),
             k=self.k,
         )
 
+    def stem(self, features: str) -> str:
+        """The name of the files, less what they are, by what is compared."""
+        middle = "" if self.middle == 1 else f"_middle{self.middle:g}"
+        return f"neighbours_{features}{middle}"
+
 
 @dataclasses.dataclass(frozen=True)
-class Denoising(Kind):
+class Denoising(KindWithImages):
     """Noise taken off held-out images, beside filters that were never trained."""
 
     noise: tuple[float, ...] = (10.0, 25.0, 50.0, 100.0)
@@ -72,20 +81,23 @@ class Denoising(Kind):
     """How many of them the boards show."""
     batch_size: int = 64
     """Images at a time."""
-    data: str | None = None
-    """The images, as in a config's data.source; those of the run if not given."""
 
     def write(self, out: Path, trained: Trained, seed: int) -> list[Path]:
-        """Writes a board for each level, denoising.csv and denoising.md."""
+        """Writes a board for each level, and a table of them all."""
         at_least("num", self.num, 1)
         at_least("shown", self.shown, 1)
         at_least("batch-size", self.batch_size, 1)
-        if not self.noise:
-            raise ValueError("--noise is not given; give deviations, such as 25")
+        wrong = [level for level in self.noise if not level > 0]
+        if wrong or not self.noise:
+            got = f"{wrong[0]:g}" if wrong else "not given"
+            raise ValueError(
+                f"--noise is {got}; give deviations above 0, such as 25, in values of "
+                "0..255"
+            )
         return write_denoising(
             out,
             trained,
-            held_out(trained.config, self.data, self.num),
+            self.held_out(trained, self.num),
             levels=self.noise,
             shown=self.shown,
             seed=seed,

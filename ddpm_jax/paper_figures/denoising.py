@@ -28,6 +28,7 @@ from ddpm_jax.paper_figures.denoising_table import Answer
 from ddpm_jax.paper_figures.denoising_table import as_columns
 from ddpm_jax.paper_figures.denoising_table import as_markdown
 from ddpm_jax.paper_figures.denoising_table import caption
+from ddpm_jax.paper_figures.kinds import evenly
 from ddpm_jax.paper_figures.plain_denoisers import METHODS
 from ddpm_jax.paper_figures.plain_denoisers import best_of
 from ddpm_jax.paper_figures.plain_denoisers import check_installed
@@ -52,8 +53,8 @@ def write_denoising(
 ) -> list[Path]:
     """Adds noise of some levels, in values of 0..255, to uint8 images; takes it off.
 
-    out/denoising.csv and denoising.md have the mean PSNR of each method at each level;
-    out/denoising_25.png, say, shows what they made of the first images.
+    out/denoising_25.png, say, shows what each method made of some of the images, evenly
+    spaced; the mean PSNR at all levels is in out/denoising_10_25.csv, say, and .md.
 
     Raises:
       ValueError: if a level is none that the model knows.
@@ -63,6 +64,7 @@ def write_denoising(
     for level in levels:
         check_level(trained.parts, level)
     written, table = [], {}
+    rows = evenly(len(images), shown)
     for level in levels:
         print(f"noise of deviation {level:g} ...", flush=True)
         answers = compare(trained, images, level, seed, batch_size)
@@ -70,15 +72,16 @@ def write_denoising(
         written.append(
             save_board(
                 out / f"denoising_{level:g}.png",
-                np.stack([to_pixels(x.images[:shown]) for x in answers], axis=1),
+                np.stack([to_pixels(x.images[rows]) for x in answers], axis=1),
                 above=[caption(x) for x in answers],
             )
         )
-    written.append(write_csv(out / "denoising.csv", as_columns(table)))
-    with replacing(out / "denoising.md") as file:
+    stem = "_".join(["denoising", *(f"{level:g}" for level in table)])
+    written.append(write_csv(out / f"{stem}.csv", as_columns(table)))
+    with replacing(out / f"{stem}.md") as file:
         file.write(as_markdown(table).encode())
     print(as_markdown(table))
-    return [*written, out / "denoising.md"]
+    return [*written, out / f"{stem}.md"]
 
 
 def compare(

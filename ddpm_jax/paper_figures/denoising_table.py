@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ddpm_jax.rate_distortion import estimate
+
 
 class Answer(NamedTuple):
     """What a method made of N noisy images."""
@@ -30,12 +32,12 @@ def caption(answer: Answer) -> str:
 def as_columns(table: dict[float, list[Answer]]) -> dict[str, np.ndarray]:
     """The columns of the table: noise, method, setting, mean PSNR and its error."""
     answers = [(level, x) for level, row in table.items() for x in row[1:]]
-    errors = [x.psnr.std() / np.sqrt(len(x.psnr)) for _, x in answers]
+    means, errors = zip(*(estimate(x.psnr) for _, x in answers), strict=True)
     return {
         "noise": np.array([level for level, _ in answers], float),
         "method": np.array([x.name for _, x in answers]),
         "setting": np.array([x.setting for _, x in answers]),
-        "psnr_db": np.array([x.psnr.mean() for _, x in answers]).round(2),
+        "psnr_db": np.array(means).round(2),
         "standard_error_db": np.array(errors).round(2),
     }
 

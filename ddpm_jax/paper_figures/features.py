@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,32 +18,43 @@ FeatureFn = Callable[[np.ndarray], np.ndarray]
 """uint8 [n, H, W, C] -> [n, D]."""
 
 
+class Compared(NamedTuple):
+    """By what images are compared."""
+
+    name: str
+    features: FeatureFn
+
+
 def image_features(
     name: str, shape: tuple[int, ...], weights: Path | None = None
-) -> FeatureFn:
-    """A function of images (H, W, C): "pixels", or the features of one of EXTRACTORS.
+) -> Compared:
+    """What is seen of images (H, W, C): "pixels", or the features of an extractor.
+
+    The name is the extractor's: with other weights it says which.
 
     Raises:
       ValueError: if there is none of that name, or it can't see such images.
       FileNotFoundError: if its weights cannot be had; says where to get them.
 
     Example:
-      >>> image_features("pixels", (2, 2, 1))(np.ones((3, 2, 2, 1), np.uint8)).shape
-      (3, 4)
+      >>> name, features = image_features("pixels", (2, 2, 1))
+      >>> name, features(np.ones((3, 2, 2, 1), np.uint8)).shape
+      ('pixels', (3, 4))
     """
     if name == PIXELS:
-        return flat
+        return Compared(PIXELS, flat)
     if name not in EXTRACTORS:
         known = ", ".join((PIXELS, *EXTRACTORS))
         raise ValueError(f"--features is {name!r}; give one of {known}")
-    extract = compile_extractor(make_extractor(name, weights), shape, BATCH)
+    extractor = make_extractor(name, weights)
+    extract = compile_extractor(extractor, shape, BATCH)
 
     def features(images: np.ndarray) -> np.ndarray:
         starts = range(0, len(images), BATCH)
         found = [extract(images[i : i + BATCH]).features for i in starts]
         return np.concatenate([np.asarray(part) for part in found])
 
-    return features
+    return Compared(extractor.name, features)
 
 
 def flat(images: np.ndarray) -> np.ndarray:

@@ -127,7 +127,7 @@ def write_interpolation(
     path = save_board(
         out / "interpolation.png",
         np.stack(rows),
-        above=["first", *(f"{weight:g}" for weight in lambdas), "second"],
+        above=["first", *(f"lambda\n{weight:g}" for weight in lambdas), "second"],
         beside=[f"t = {time}" for time in t],
     )
     return [*written, path]

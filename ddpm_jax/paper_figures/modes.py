@@ -2,50 +2,39 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from tyro.conf import Positional
 
-from ddpm_jax.config import Config
-from ddpm_jax.config import dataset_of
-from ddpm_jax.data import Dataset
 from ddpm_jax.data.decode import Policy
+from ddpm_jax.model_images import Fit
 from ddpm_jax.paper_figures.features import image_features
+from ddpm_jax.paper_figures.kinds import Kind
+from ddpm_jax.paper_figures.kinds import KindWithImages
+from ddpm_jax.paper_figures.kinds import at_least
 from ddpm_jax.paper_figures.latents import write_interpolation
 from ddpm_jax.paper_figures.latents import write_shared
-from ddpm_jax.paper_figures.process import distance_to
-from ddpm_jax.paper_figures.process import write_progressive
 from ddpm_jax.paper_figures.process import write_strips
+from ddpm_jax.paper_figures.progressive import reference_of
+from ddpm_jax.paper_figures.progressive import write_progressive
 from ddpm_jax.pictures import read_image
 from ddpm_jax.sampling import Trained
 
 
 @dataclasses.dataclass(frozen=True)
-class Kind:
-    """A kind of figure: its options, and how it is drawn."""
-
-    def write(self, out: Path, trained: Trained, seed: int) -> list[Path]:
-        """Writes the figure of a model into out; ValueError if an option can't be."""
-        raise NotImplementedError
-
-
-@dataclasses.dataclass(frozen=True)
-class Strips(Kind):
+class Strips(KindWithImages):
     """The forward and the reverse process, one above the other."""
 
     picture: Path | None = None
     """What the forward process takes apart; a held-out image if not given."""
     frames: int = 8
     """How many t."""
-    data: str | None = None
-    """The images, as in a config's data.source; those of the run if not given."""
 
     def write(self, out: Path, trained: Trained, seed: int) -> list[Path]:
         """Writes strips.png."""
         at_least("frames", self.frames, 2)
         if self.picture is None:
-            image = held_out(trained.config, self.data, 1)[0]
+            image = self.held_out(trained, 1)[0]
         else:
             data = trained.config.data
             policy = Policy(data.image_size, data.channels, data.fit)
@@ -54,7 +43,7 @@ class Strips(Kind):
 
 
 @dataclasses.dataclass(frozen=True)
-class Progressive(Kind):
+class Progressive(KindWithImages):
     """How samples come to be: the x_0 that is predicted, as t falls (Figure 6)."""
 
     shown: int = 6
@@ -68,21 +57,24 @@ class Progressive(Kind):
     in these features, such as digits_cnn (Figure 10); it takes hundreds of samples."""
     weights: Path | None = None
     """The file of the features' weights, where it is not the usual one."""
-    data: str | None = None
-    """The images, as in a config's data.source; those of the run if not given."""
+    batch_size: int = 64
+    """Samples at a time."""
 
     def write(self, out: Path, trained: Trained, seed: int) -> list[Path]:
-        """Writes progressive.png, progressive_curve.png and progressive.csv."""
+        """Writes progressive.png, progressive.csv and progressive_curve.png.
+
+        With features their name follows upon progressive.
+        """
         at_least("shown", self.shown, 1)
         at_least("frames", self.frames, 2)
         at_least("num", self.num, self.shown)
-        distance = None
+        at_least("batch-size", self.batch_size, 1)
+        reference = None
         if self.features is not None:
             at_least("num", self.num, 2)
             shape = trained.parts.shape
-            features = image_features(self.features, shape, self.weights)
-            dataset = images_of(trained.config, self.data)
-            distance = distance_to(dataset.train, features)
+            compared = image_features(self.features, shape, self.weights)
+            reference = reference_of(self.images(trained).train, compared)
         return write_progressive(
             out,
             trained,
@@ -90,7 +82,8 @@ class Progressive(Kind):
             num=self.num,
             shown=self.shown,
             frames=self.frames,
-            distance=distance,
+            batch_size=self.batch_size,
+            reference=reference,
         )
 
 
@@ -136,7 +129,7 @@ class Interpolate(Kind):
     """Steps of noise at which they are mixed, of the model's T; several give rows."""
     steps: int | None = None
     """Steps of the whole chain; all T if not given."""
-    fit: Literal["crop", "pad", "pad_white", "stretch"] = "crop"
+    fit: Fit = "crop"
     """How a picture of another size is brought to the right one; see docs/data.md."""
 
     def write(self, out: Path, trained: Trained, seed: int) -> list[Path]:
@@ -157,32 +150,3 @@ class Interpolate(Kind):
             steps=self.steps,
             seed=seed,
         )
-
-
-def images_of(config: Config, source: str | None) -> Dataset:
-    """The images of a run, or those of another source in the run's size.
-
-    Raises:
-      FileNotFoundError, ValueError: if they can't be had.
-    """
-    data = dataclasses.replace(config.data, source=source or config.data.source)
-    try:
-        return dataset_of(data)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{error}; give --data, where it is") from None
-
-
-def held_out(config: Config, source: str | None, num: int) -> np.ndarray:
-    """Num of the held-out images of a run, or all, evenly spaced: uint8 [n, H, W, C].
-
-    Sources are often sorted by class.
-    """
-    images = images_of(config, source).held_out
-    rows = np.linspace(0, len(images) - 1, min(num, len(images)))
-    return images[rows.round().astype(int)]
-
-
-def at_least(name: str, value: int, least: int) -> None:
-    """Raises ValueError if an option is less than it may be."""
-    if value < least:
-        raise ValueError(f"--{name} is {value}; give at least {least}")
