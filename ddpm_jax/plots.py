@@ -48,7 +48,7 @@ def plot_progress(path: Path, curves: Mapping[str, np.ndarray]) -> list[Path]:
     x_0, each of which has a panel of its own.
     """
     panels = len(curves) - 2  # PREDICTED and NOISY share one, and t has none
-    figure = new_figure(path, (5.5 * panels, 3.4), "figures")
+    figure = new_figure(path, (4.6 * panels, 3.2), "figures")
     if figure is None:
         return []
     progress_panels(figure, curves)
@@ -87,5 +87,5 @@ def save_figure(path: Path, figure: "Figure") -> list[Path]:
         axes.set_ylim(0, None)
         axes.grid(alpha=0.3)
     with replacing(path) as file:
-        figure.savefig(file, format="png", dpi=120)
+        figure.savefig(file, format="png", dpi=160)
     return [path]

@@ -23,6 +23,7 @@ from ddpm_jax.build import init_params
 from ddpm_jax.denoise_mode import Denoise
 from ddpm_jax.edit_files import write_edits
 from ddpm_jax.images import enlarge
+from ddpm_jax.model_images import images_of
 from ddpm_jax.paper_figures.boards import board
 from ddpm_jax.paper_figures.denoising import compare
 from ddpm_jax.paper_figures.denoising import write_denoising
@@ -266,6 +267,13 @@ def test_images_of_another_size_are_refused_unless_they_may_be_changed(
     assert run(*samples) == 2
     said = capsys.readouterr().err
     assert "--num is 5, and" in said and "holds 3 images; give at most 3" in said
+
+
+def test_a_model_of_another_project_has_no_images_of_its_own() -> None:
+    other = MODEL._replace(origin="a folder of diffusers")
+    with pytest.raises(ValueError, match="comes without its images; give --data"):
+        images_of(other, None)
+    assert len(images_of(other, "digits").train) == 1437
 
 
 def test_every_command_of_the_page_is_one() -> None:
