@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ddpm_jax.data import load
 from ddpm_jax.metrics.extractors import compile_extractor
 from ddpm_jax.metrics.extractors import extract_all
 from ddpm_jax.metrics.extractors import make_extractor
@@ -42,6 +43,15 @@ def test_features_do_not_depend_on_batches_or_devices() -> None:
     parts = [x.features for x in extract_all(extractor, batches, 3)]
     np.testing.assert_allclose(np.concatenate(parts), whole, rtol=1e-6)
     np.testing.assert_allclose(one(IMAGES[:3]).features, whole[:3], rtol=1e-6)
+
+
+def test_the_classifier_of_digits_is_right_as_often_as_is_said() -> None:
+    digits, extractor = load("digits"), make_extractor("digits_cnn")
+    images = digits.held_out[np.arange(360)]
+    said = compile_extractor(extractor, images.shape[1:], 360)(images)
+    assert said.logits is not None and said.features.shape == (360, 128)
+    right = said.logits.argmax(axis=1) == digits.held_out_labels
+    assert right.mean() == pytest.approx(0.978, abs=0.003)  # docs/evaluation.md
 
 
 def test_unknown_names_and_weights_that_have_no_place_are_refused() -> None:

@@ -36,6 +36,15 @@ def test_two_classes_with_some_doubt_have_the_closed_form() -> None:
     assert mean == pytest.approx(np.exp(np.log(2) - entropy), rel=1e-12)
 
 
+def test_parts_of_unequal_size_leave_no_image_out() -> None:
+    logits = np.random.default_rng(0).normal(size=(11, CLASSES))
+    score = inception_score(logits, num_splits=3)
+    for image in range(11):
+        other = logits.copy()
+        other[image] *= -1
+        assert inception_score(other, num_splits=3) != score, image
+
+
 def test_more_parts_than_images_are_refused() -> None:
     with pytest.raises(ValueError, match="9 images cannot be divided into 10 parts"):
         inception_score(np.zeros((9, 3)))

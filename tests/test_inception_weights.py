@@ -4,10 +4,13 @@ import hashlib
 import io
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from ddpm_jax.files import checksum
+from ddpm_jax.metrics import inception
 from ddpm_jax.metrics import inception_weights
 from ddpm_jax.metrics.extractors import make_extractor
 from ddpm_jax.metrics.inception import inception_features
@@ -48,6 +51,37 @@ def test_without_a_network_it_is_said_where_to_get_the_file(tmp_path: Path) -> N
 def test_other_files_of_torch_are_refused() -> None:
     with pytest.raises(ValueError, match="holds no Inception-v3 of FID: 'fc.weight'"):
         make_extractor("inception", FIXTURES / "torch/zip.pt")
+
+
+def test_other_weights_are_an_extractor_of_another_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In place of 96 MB; the name is made of the checksum of the file alone.
+    path = tmp_path / "w.pth"
+    path.write_bytes(CONTENT)
+    monkeypatch.setattr(inception_weights, "load_inception", lambda path: {})
+    sha256 = hashlib.sha256(CONTENT).hexdigest()
+    assert make_extractor("inception", path).name == f"inception-{sha256[:8]}"
+    monkeypatch.setattr(inception_weights, "SHA256", sha256)
+    assert make_extractor("inception", path).name == "inception"
+
+
+def test_the_network_is_shown_gray_levels_less_128_over_128(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Shown:
+        """In place of the network, which it answers for with what it is shown."""
+
+        def apply(self, params: object, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+            return x, x
+
+    monkeypatch.setattr(inception, "Inception", Shown)
+    levels = np.array([0, 64, 128, 255], np.uint8)
+    images = np.broadcast_to(levels[:, None, None, None], (4, 5, 7, 1))
+    shown, _ = inception_features({}, jnp.asarray(images))
+    assert shown.shape == (4, 299, 299, 3)
+    expected = np.array([-1, -0.5, 0, 127 / 128])[:, None, None, None]
+    np.testing.assert_allclose(shown, np.broadcast_to(expected, shown.shape), atol=1e-6)
 
 
 def test_networks_of_another_shape_are_refused() -> None:
