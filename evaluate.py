@@ -36,6 +36,10 @@ def main(arguments: list[str]) -> int:
     from ddpm_jax.evaluation import records
 
     names = records.parse_metrics(options.metrics)
+    if options.num is not None and not {"nll", "nll_ode"} & set(names):
+        raise ValueError(
+            "--num is of nll and nll_ode; give --num-samples, or --num-reference"
+        )
     out = options.out or records.default_out(options.workdir)
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; give a folder")

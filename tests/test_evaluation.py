@@ -244,6 +244,8 @@ def test_an_error_of_noise_alone_is_named_where_there_are_several_draws() -> Non
         (("--metrics", ""), "--metrics has ''; give one or more of nll"),
         (("--num", 361), "--num is 361, and the held_out split of the data has 360"),
         (("--num", 0), "--num is 0; give at least 1"),
+        (("--metrics", "fid", "--num", 5), "--num is of nll and nll_ode; give --num-s"),
+        (("--num-reference", 0), "--num-reference is 0; give at least 1"),
         (("--draws", 0), "--draws is 0; give at least 1"),
         (("--seed", -1), "--seed is -1"),
         (("--data", "nowhere.zip"), "no such file or folder; give --data, where it is"),

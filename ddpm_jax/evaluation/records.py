@@ -1,7 +1,7 @@
 """From a trained model to the numbers of the paper's tables, each with its protocol.
 
 A metric is an entry of METRICS: its name on the command line, and the two functions of
-`task.Metric`. Before anything is computed all metrics that were asked for have said
+`task.Metric`. Before anything is computed all metrics that were asked for have given
 their protocol, so that bad input to the last is refused before the first has taken
 hours. A number is stored in OUT/metrics.json as soon as it is there:
 

@@ -35,15 +35,17 @@ def shared_rows(
     Raises:
       ValueError: if the folder holds rows of another kind.
     """
-    own, missing = sample_files.share_missing(folder, identity, 0, count, batch_size)
+    batches, missing = sample_files.share_missing(
+        folder, identity, 0, count, batch_size
+    )
     there = count - missing
-    if own:
+    if batches:
         if there:
             print(f"going on: {there} of {count} images are there")
         print("compiling; later starts find the program in the cache ...", flush=True)
-        compute = compile(max(map(len, own)))
+        compute = compile(max(map(len, batches)))
         with image_bar(count, there) as bar:
-            for numbers in own:
+            for numbers in batches:
                 part = np.empty(len(numbers), dtype)
                 for field, values in compute(numbers).items():
                     part[field] = values
