@@ -67,7 +67,7 @@ def _radii(x: np.ndarray, k: int, centre: np.ndarray, progress: Progress) -> np.
         least[rows] = _least(least[rows], distance)
         if rows != columns:
             least[columns] = _least(least[columns], distance.T)
-    return least.max(axis=1)
+    return np.asarray(least.max(axis=1))
 
 
 def _least(least: np.ndarray, distance: np.ndarray) -> np.ndarray:
