@@ -17,6 +17,7 @@ from ddpm_jax.edit_modes import Deblur
 from ddpm_jax.edit_modes import Img2img
 from ddpm_jax.edit_modes import Inpaint
 from ddpm_jax.edit_modes import Upscale
+from ddpm_jax.spelling import one_of
 
 
 @configure(CascadeSubcommandArgs, OmitArgPrefixes, OmitSubcommandPrefixes)
@@ -54,7 +55,7 @@ def main(arguments: list[str]) -> int:
     command.check_range(options, num=(1, None), batch_size=(1, None))
     command.check_range(options, seed=(0, 2**32 - 1))
     if options.fit not in FITS:
-        raise ValueError(f"--fit is {options.fit!r}; give one of {', '.join(FITS)}")
+        raise ValueError(f"--fit is {options.fit!r}{one_of(options.fit, FITS)}")
     if options.out.exists() and not options.out.is_dir():
         raise ValueError(f"--out {options.out} is a file; give a folder")
     command.set_up_jax()
@@ -83,4 +84,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main, sys.argv[1:]))
+    command.leave(command.run(main, sys.argv[1:]))

@@ -1,11 +1,13 @@
 """Trains a DDPM: python train.py --config configs/cifar.py."""
 
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from ddpm_jax import command
 from ddpm_jax.config import Config
+from ddpm_jax.validation import load_config
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,29 @@ def main(arguments: list[str]) -> int:
         raise ValueError("give --config FILE, such as --config configs/digits.py")
     command.set_up_jax()
     from ddpm_jax.train_loop import train
+    from ddpm_jax.workdir import AnotherConfigError
 
-    train(
-        command.config_of(options),
-        options.workdir or Path("runs") / options.config.stem,
-        allow_config_change=options.allow_config_change,
-    )
+    try:
+        train(
+            command.config_of(options),
+            options.workdir or Path("runs") / options.config.stem,
+            allow_config_change=options.allow_config_change,
+        )
+    except AnotherConfigError as error:
+        raise ValueError(f"{error}\n{going_on(options, error.going_on)}") from None
     return 0
 
 
+def going_on(options: Train, config: Config) -> str:
+    """Says which command goes on with the run in the workdir as it was."""
+    assert options.config is not None
+    words = ["python", "train.py", "--config", str(options.config)]
+    if options.workdir is not None:
+        words += ["--workdir", str(options.workdir)]
+    words += command.overrides(load_config(options.config), config)
+    line = shlex.join([*words, "--allow-config-change"])
+    return f"The run as it was goes on, to step {config.train.steps}, with\n  {line}"
+
+
 if __name__ == "__main__":
-    sys.exit(command.run(main, sys.argv[1:]))
+    command.leave(command.run(main, sys.argv[1:]))

@@ -111,8 +111,11 @@ def chain_of(parts: Parts, chain: Chain) -> Callable[..., jax.Array]:
 
 
 def grid_of(parts: Parts, chain: Chain) -> TimeGrid:
-    """The times of a chain."""
-    steps = chain.steps if chain.steps is not None else parts.schedule.num_timesteps
+    """The times of a chain; ValueError if it has more steps than the model, or none."""
+    total = parts.schedule.num_timesteps
+    steps = total if chain.steps is None else chain.steps
+    if not 1 <= steps <= total:
+        raise ValueError(f"--steps is {steps}; give 1..{total}, the steps of the model")
     return make_time_grid(parts.schedule, steps, chain.spacing)
 
 

@@ -121,6 +121,13 @@ class Meter:
         images = len(values) * self.together * self.batch_size
         return {**means, "images_per_s": images / seconds}
 
+    def say(self, line: str) -> None:
+        """Prints a line, above the bar if there is one."""
+        if not self.bar.disable:
+            self.bar.write(line)
+        elif self.active:
+            print(line, flush=True)
+
     def show(self, scalars: dict[str, float]) -> None:
         """Shows loss, speed and time left."""
         shown = {k: f"{v:.4g}" for k, v in scalars.items() if k != "grad_norm"}

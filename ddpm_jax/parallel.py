@@ -43,8 +43,12 @@ CPU_OPTIONS: dict[str, str | bool] = {
 Tree = Any
 
 
-def check_batch_size(batch_size: int, device_count: int, accumulate: int = 1) -> None:
+def check_batch_size(
+    batch_size: int, device_count: int, accumulate: int = 1, name: str = "batch_size"
+) -> None:
     """Raises ValueError unless every device gets `accumulate` equal parts of a batch.
+
+    name is what the caller's user calls batch_size.
 
     Example:
         >>> check_batch_size(128, 8, accumulate=4)
@@ -58,7 +62,7 @@ def check_batch_size(batch_size: int, device_count: int, accumulate: int = 1) ->
     sizes = " or ".join(map(str, legal))
     if accumulate == 1:
         raise ValueError(
-            f"batch_size {batch_size} cannot be divided among {devices}: use {sizes}"
+            f"{name} {batch_size} cannot be divided among {devices}: use {sizes}"
         )
     raise ValueError(
         f"train.batch_size {batch_size} cannot be divided among {devices} and into "
@@ -238,6 +242,8 @@ def compile_map(
             raise ValueError(f"got {n} rows: this function takes 1 to {size} at a time")
         padded = np.minimum(np.arange(devices * rows), n - 1)
         y = compiled(params, shard(jax.tree.map(lambda leaf: leaf[padded], x)))
+        # Here Ctrl-C is heard; in np.asarray only once all is computed.
+        jax.block_until_ready(y)
         return jax.tree.map(
             lambda leaf: np.asarray(leaf).reshape(-1, *leaf.shape[2:])[:n], y
         )

@@ -22,9 +22,11 @@ from ddpm_jax.chains import Chain
 from ddpm_jax.chains import chain_of_options
 from ddpm_jax.chains import compile_images
 from ddpm_jax.chains import sample_frames
+from ddpm_jax.checkpoint import latest_step
 from ddpm_jax.checkpoint import restore_weights
 from ddpm_jax.command import ModelOptions
 from ddpm_jax.config import Config
+from ddpm_jax.config import Train
 from ddpm_jax.interop.hub import NOTES
 from ddpm_jax.interop.hub import fetch
 from ddpm_jax.pretrained import is_pretrained
@@ -37,6 +39,10 @@ from ddpm_jax.validation import from_dict
 from ddpm_jax.weights import SUFFIX
 from ddpm_jax.weights import load_weights
 from ddpm_jax.workdir import read_classes
+from ddpm_jax.workdir import runs_near
+
+MOST_UNTRAINED = 0.05
+"""How much of an EMA may be the untrained network's, if it is to draw images."""
 
 
 class Trained(NamedTuple):
@@ -88,6 +94,11 @@ def load_trained(
         there = "is a file" if Path(workdir).exists() else "does not exist"
         raise FileNotFoundError(
             f"{workdir} {there}; give the folder of a run, or a {SUFFIX} file"
+        )
+    if step is None and latest_step(workdir) is None:
+        raise FileNotFoundError(
+            f"there is no checkpoint in {workdir}, so that nothing is trained there; "
+            f"{runs_near(Path(workdir))}"
         )
     params, found, stored = restore_weights(workdir, step=step, ema=ema)
     config = from_dict(stored)
@@ -187,24 +198,31 @@ def check_weights(parts: Parts, params: optax.Params, workdir: str | Path) -> No
 
 
 def describe(trained: Trained) -> str:
-    """One line on which weights these are.
-
-    An average still holds decay ** step of the parameters that it began as.
-    """
+    """One line on which weights these are."""
     if trained.origin is not None:
         return f"weights: {trained.origin}"
     if not trained.ema:
         return f"weights: parameters of step {trained.step}, not averaged"
     train = trained.config.train
-    held = train.ema_decay**trained.step
-    line = f"weights: EMA ({train.ema_decay:g}) of step {trained.step}, "
-    line += f"{held:.1%} of it still "
-    if train.init_from is not None:
-        return line + f"what it was initialised from, {train.init_from}"
-    line += "the untrained network's"
-    if held > 0.05:
+    held, whose = initial_share(train, trained.step)
+    line = f"weights: EMA ({train.ema_decay:g}) of step {trained.step}, {held:.1%} of "
+    line += f"it still {whose}"
+    if train.init_from is None and held > MOST_UNTRAINED:
         line += "; expect noise, or try --no-ema"
     return line
+
+
+def initial_share(train: Train, step: int) -> tuple[float, str]:
+    """The share of an EMA that is still what it began as, decay ** step, and whose.
+
+    Example:
+      >>> initial_share(Train(ema_decay=0.5), 2)
+      (0.25, "the untrained network's")
+    """
+    whose = "the untrained network's"
+    if train.init_from is not None:
+        whose = f"what it was initialised from, {train.init_from}"
+    return train.ema_decay**step, whose
 
 
 def weights_identity(trained: Trained) -> dict[str, Any]:

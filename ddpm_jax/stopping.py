@@ -1,5 +1,6 @@
 """How a run ends before its last step."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -32,6 +33,12 @@ def check_finite(bad_step: float, saved: int | None) -> None:
     )
 
 
+STOPPING = (
+    "stopping: what is under way is finished and saved; a second signal stops at once, "
+    "without saving\n"
+)
+
+
 @contextmanager
 def stop_signals() -> Iterator[threading.Event]:
     """An event that Ctrl-C and SIGTERM set, so that a step is never cut in half.
@@ -44,6 +51,8 @@ def stop_signals() -> Iterator[threading.Event]:
         if stop.is_set():
             raise KeyboardInterrupt  # asked twice: now, and without saving
         stop.set()
+        # Past sys.stderr: the signal may have come while that was being written to.
+        os.write(2, STOPPING.encode())
 
     if threading.current_thread() is not threading.main_thread():
         yield stop

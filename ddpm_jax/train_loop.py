@@ -17,6 +17,7 @@ from ddpm_jax.checkpoint import latest_step
 from ddpm_jax.checkpoint import open_checkpoints
 from ddpm_jax.checkpoint import save
 from ddpm_jax.config import Config
+from ddpm_jax.config import Train
 from ddpm_jax.config import dataset_of
 from ddpm_jax.config import describe
 from ddpm_jax.data import Dataset
@@ -35,6 +36,8 @@ from ddpm_jax.run import compile_run
 from ddpm_jax.run import next_batches
 from ddpm_jax.run import say
 from ddpm_jax.run import start
+from ddpm_jax.sampling import MOST_UNTRAINED
+from ddpm_jax.sampling import initial_share
 from ddpm_jax.stopping import InterruptedRunError
 from ddpm_jax.stopping import check_finite
 from ddpm_jax.stopping import stop_signals
@@ -63,7 +66,10 @@ def train(config: Config, workdir: Path, *, allow_config_change: bool = False) -
     config = validate(config)
     say(devices.device_report())
     parallel.check_batch_size(
-        config.train.batch_size, jax.device_count(), config.train.accumulate
+        config.train.batch_size,
+        jax.device_count(),
+        config.train.accumulate,
+        "train.batch_size",
     )
     if not allow_config_change:
         check_config(workdir, config)
@@ -73,7 +79,7 @@ def train(config: Config, workdir: Path, *, allow_config_change: bool = False) -
     config = with_source(workdir, with_shape(config, dataset))
     parts = build(config)
     say(describe(config))
-    for line in remarks(config, parts):
+    for line in (*remarks(config, parts), *pace_remarks(config.train)):
         say(line)
     task = metric_task(config, parts, workdir)
     score = score_name(config, task)
@@ -130,6 +136,30 @@ def remarks(config: Config, parts: Parts) -> list[str]:
     heights = {parts.shape[0] // 2**level for level in levels}
     for height in sorted(set(config.model.attention_resolutions) - heights):
         lines.append(f"remark: no level has the height {height} that is to attend")
+    return lines
+
+
+def pace_remarks(train: Train) -> list[str]:
+    """A warm-up or an average that is too slow for the steps of a run.
+
+    Example:
+      >>> pace_remarks(Train())
+      []
+    """
+    lines, steps = [], train.steps
+    if train.warmup_steps > steps / 3:
+        lines.append(
+            f"remark: the learning rate rises for {train.warmup_steps} of the {steps} "
+            f"steps; --train.warmup-steps {steps // 20} would suit so few"
+        )
+    held, whose = initial_share(train, steps)
+    if held > MOST_UNTRAINED:
+        # exp(-5) = 0.7 % is left then.
+        decay = max(0.0, 1 - 5 / steps)
+        lines.append(
+            f"remark: at the end {held:.1%} of the EMA, which samples are drawn from, "
+            f"is still {whose}; --train.ema-decay {decay:.4g} would suit {steps} steps"
+        )
     return lines
 
 
@@ -210,7 +240,9 @@ def loop(
             logs.scalars(done, scalars)
             meter.show(scalars)
             if samples:
-                index = np.arange(log.sample_images)
+                count, chain = log.sample_images, config.process.num_timesteps
+                meter.say(f"drawing {count} samples in {chain} steps ...")
+                index = np.arange(count)
                 shared = state.ema_params, run.keys.sample
                 logs.images(done, run.sample(shared, index))
             stopped = stop.is_set()

@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import importlib.util
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,24 @@ from ddpm_jax.config import schedule_of
 from ddpm_jax.denoiser import LEARNED
 from ddpm_jax.denoiser import check_model
 from ddpm_jax.prediction import check_objective
+from ddpm_jax.spelling import one_of
+
+# What pydantic calls a mistake, in words for a person.
+ALLOWED = {
+    "greater_than_equal": "at least {ge:.12g}",
+    "greater_than": "more than {gt:.12g}",
+    "less_than": "less than {lt:.12g}",
+    "finite_number": "a finite number",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "True or False",
+    "string_type": "a word or a path",
+    "tuple_type": "a tuple of numbers",
+    "too_short": "at least {min_length} of them",
+    "too_long": "{max_length} of them",
+    "missing": "one more of them",
+    "dataclass_type": "a {class_name} with its fields",
+}
 
 
 @functools.cache
@@ -37,7 +56,7 @@ def validate(config: Config) -> Config:
       >>> validate(Config(train=Train(batch_size=-1)))
       Traceback (most recent call last):
       ...
-      ValueError: train.batch_size is -1: Input should be greater than or equal to 1
+      ValueError: train.batch_size is -1; give at least 1
     """
     return from_dict(dataclasses.asdict(config))
 
@@ -144,12 +163,30 @@ def _check_decay(train: Train) -> None:
 def _sentence(error: pydantic.ValidationError) -> str:
     first = error.errors()[0]
     # pydantic names the branch of a union in the path; a reader wants the field.
-    path = [str(part) for part in first["loc"][:2]]
+    path, kind, got = [str(x) for x in first["loc"][:2]], first["type"], first["input"]
+    context = first.get("ctx", {})
     if not path:
-        return f"the config is not JSON of a config: {first['msg']}"
-    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        return f"there is no field {'.'.join(path)}"
-    return f"{'.'.join(path)} is {first['input']!r}: {first['msg']}"
+        why = context.get("error", "it is no object of sections")
+        return f"the config is not JSON of a config: {why}"
+    if kind in ("unexpected_keyword_argument", "extra_forbidden"):
+        return f"there is no field {'.'.join(path)}{_fields_near(path)}"
+    said = f"{'.'.join(path)} is {got!r}"
+    if kind == "literal_error":
+        return said + one_of(got, re.findall(r"[^\s',]+", _listed(context["expected"])))
+    if kind not in ALLOWED:
+        return f"{said}; pydantic says: {first['msg']}"
+    return f"{said}; give {ALLOWED[kind].format(**context)}"
+
+
+def _listed(expected: str) -> str:
+    """pydantic's "'a', 'b' or 'c'" without the word between the last two."""
+    return expected.replace(" or ", ", ")
+
+
+def _fields_near(path: list[str]) -> str:
+    """Which field may have been meant by an unknown one, and which there are."""
+    section = Config() if len(path) == 1 else getattr(Config(), path[0])
+    return one_of(path[-1], [field.name for field in dataclasses.fields(section)])
 
 
 def load_config(path: str | Path) -> Config:

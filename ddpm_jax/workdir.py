@@ -35,6 +35,15 @@ HOW = (
 """Fields that a run may change on the way: sections and names."""
 
 
+class AnotherConfigError(ValueError):
+    """A workdir holds a run of another config; going_on is what goes on with it."""
+
+    def __init__(self, message: str, going_on: Config) -> None:
+        """going_on has the steps, and how they are computed, that were asked for."""
+        super().__init__(message)
+        self.going_on = going_on
+
+
 def read_config(workdir: Path) -> Config:
     """The config of the run in workdir, or of a .safetensors file of weights.
 
@@ -45,21 +54,35 @@ def read_config(workdir: Path) -> Config:
         return from_dict(load_weights(workdir).config)
     path = workdir / CONFIG
     if not path.exists():
-        raise FileNotFoundError(
-            f"there is no run in {workdir}; give the --workdir of a training run"
-        )
+        raise FileNotFoundError(f"there is no run in {workdir}; {runs_near(workdir)}")
     try:
         return from_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} can't be read: {error}") from None
 
 
+def runs_near(workdir: Path) -> str:
+    """What to give instead of a folder without a run: the end of a sentence."""
+    folders = [*workdir.glob("*"), *Path("runs").glob("*")]
+    runs = sorted({str(path) for path in folders if latest_step(path) is not None})
+    if runs:
+        return f"there is one in {', '.join(runs[:5])}"
+    return (
+        "give the --workdir of a training run, or train one: python train.py "
+        "--config configs/digits.py takes minutes"
+    )
+
+
 def check_config(workdir: Path, config: Config) -> None:
-    """Raises ValueError, with what differs, if workdir holds a run of another config.
+    """Raises an error, with what differs, if workdir holds a run of another config.
 
     A run counts once it has a checkpoint. Sizes and channels that the config leaves
     to the images are not compared, nor what changes how a step is computed and not
     what it computes, nor a source that is not given again.
+
+    Raises:
+      AnotherConfigError: with the config that goes on with the run.
+      ValueError: if the stored config is damaged.
     """
     if latest_step(workdir) is None:
         return
@@ -71,7 +94,25 @@ def check_config(workdir: Path, config: Config) -> None:
     for section, name in HOW:
         fields[section][name] = getattr(getattr(stored, section), name)
     fields["train"]["init_from"] = config.train.init_from or stored.train.init_from
-    refuse(workdir, "config", differences(stored, from_dict(fields)))
+    changed = differences(stored, from_dict(fields))
+    if changed:
+        message = refusal(workdir, "config", changed)
+        raise AnotherConfigError(message, continuation(stored, config))
+
+
+def continuation(stored: Config, given: Config) -> Config:
+    """The stored config, to as many steps as given, and computed as given.
+
+    What given leaves to the images is left to them, and so is the source.
+    """
+    fields, asked = dataclasses.asdict(stored), dataclasses.asdict(given)
+    own = [*HOW, ("train", "steps")]
+    left = ("data", "image_size"), ("data", "channels"), ("train", "init_from")
+    for section, name in (*own, *(x for x in left if asked[x[0]][x[1]] is None)):
+        fields[section][name] = asked[section][name]
+    # Not checked here: train.py will say what does not go together.
+    sections = {name: type(getattr(stored, name))(**fields[name]) for name in fields}
+    return Config(**sections)
 
 
 def with_source(workdir: Path, config: Config) -> Config:
@@ -97,7 +138,8 @@ def check_data(workdir: Path, dataset: Dataset) -> None:
         for name in given
         if stored.get(name) != given[name]
     ]
-    refuse(workdir, "set of images", changed)
+    if changed:
+        raise ValueError(refusal(workdir, "set of images", changed))
 
 
 def read_classes(workdir: Path) -> tuple[str, ...]:
@@ -114,14 +156,13 @@ def read_classes(workdir: Path) -> tuple[str, ...]:
     return tuple(names) if known else ()
 
 
-def refuse(workdir: Path, what: str, changed: list[str]) -> None:
-    """Raises ValueError if anything has changed."""
-    if changed:
-        raise ValueError(
-            f"{workdir} holds a run with another {what}; use another --workdir, or "
-            "--allow-config-change to go on with this one. What changed:\n  "
-            + "\n  ".join(changed)
-        )
+def refusal(workdir: Path, what: str, changed: list[str]) -> str:
+    """What is said to one who goes on with a run after a change."""
+    return (
+        f"{workdir} holds a run with another {what}; use another --workdir, or "
+        "--allow-config-change to go on with this one. What changed:\n  "
+        + "\n  ".join(changed)
+    )
 
 
 def identity(dataset: Dataset) -> dict[str, Any]:

@@ -133,7 +133,6 @@ def test_a_misspelt_field_is_answered_with_the_right_name(
         "--data.image-size 28",
         "--data.channels 2",
         "--data.flip maybe",
-        "--objective.loss simpel",
         "--train.steps None",
     ],
 )

@@ -240,8 +240,11 @@ def test_an_error_of_noise_alone_is_named_where_there_are_several_draws() -> Non
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--metrics", "nll,fud"), "--metrics has 'fud'; give one or more of nll"),
-        (("--metrics", ""), "--metrics has ''; give one or more of nll"),
+        (
+            ("--metrics", "nll,fud"),
+            "'fud', did you mean fid? Give one of nll",
+        ),
+        (("--metrics", ""), "--metrics has ''; give one of nll"),
         (("--num", 361), "--num is 361, and the held_out split of the data has 360"),
         (("--num", 0), "--num is 0; give at least 1"),
         (("--metrics", "fid", "--num", 5), "--num is of nll and nll_ode; give --num-s"),

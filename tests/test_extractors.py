@@ -55,7 +55,7 @@ def test_the_classifier_of_digits_is_right_as_often_as_is_said() -> None:
 
 
 def test_unknown_names_and_weights_that_have_no_place_are_refused() -> None:
-    with pytest.raises(ValueError, match="no extractor 'clip'; use one of .*pixels8"):
+    with pytest.raises(ValueError, match="no extractor 'clip'; give one of .*pixels8"):
         make_extractor("clip")
     with pytest.raises(ValueError, match="pixels8 has no weights"):
         make_extractor("pixels8", Path("w.pth"))

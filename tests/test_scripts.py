@@ -128,8 +128,8 @@ def test_the_choices_of_the_scripts_are_those_there_are() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--steps", 0), "num_steps is 0; give 1..10"),
-        (("--steps", 11), "num_steps is 11; give 1..10"),
+        (("--steps", 0), "--steps is 0; give 1..10"),
+        (("--steps", 11), "--steps is 11; give 1..10"),
         (("--sampler", "ddim", "--eta", 2), "eta is 2.0; give a number in [0, 1]"),
         (("--sampler", "ddim", "--eta", "nan"), "eta is nan; give a number in"),
         (("--sampler", "unipc_2", "--eta", 1), "only ddim has an eta"),

@@ -56,7 +56,9 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
     shutil.copytree(trained, workdir)
     shutil.rmtree(workdir / "checkpoints" / "6")
     train(tiny.CONFIG, workdir)
-    assert "resuming from step 3" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "resuming from step 3" in said
+    assert said.count("drawing 4 samples in 10 steps ...\n") == 1
     for ema in (True, False):
         resumed, whole = (restore_weights(w, ema=ema)[0] for w in (workdir, trained))
         jax.tree.map(np.testing.assert_array_equal, resumed, whole)

@@ -36,6 +36,7 @@ from ddpm_jax.files import locked
 from ddpm_jax.files import replacing
 from ddpm_jax.run import say
 from ddpm_jax.sampling import Trained
+from ddpm_jax.spelling import one_of
 from ddpm_jax.weights import SUFFIX
 
 METRICS: dict[str, Metric] = {
@@ -64,8 +65,8 @@ def parse_metrics(text: str) -> list[str]:
     for name in names:
         if name not in METRICS:
             raise ValueError(
-                f"--metrics has {name!r}; give one or more of {', '.join(METRICS)}, "
-                "with commas between"
+                f"--metrics has {name!r}{one_of(name, METRICS)}, or several with "
+                "commas between"
             )
     return list(dict.fromkeys(names))
 

@@ -19,6 +19,7 @@ import numpy as np
 from ddpm_jax import parallel
 from ddpm_jax.files import checksum
 from ddpm_jax.metrics.pixels import small_pixels
+from ddpm_jax.spelling import one_of
 from ddpm_jax.weights import SUFFIX
 from ddpm_jax.weights import load_weights
 
@@ -113,9 +114,7 @@ def make_extractor(name: str, weights: Path | None = None) -> Extractor:
       FileNotFoundError: if its weights cannot be had; says where to get them.
     """
     if name not in EXTRACTORS:
-        raise ValueError(
-            f"there is no extractor {name!r}; use one of {', '.join(EXTRACTORS)}"
-        )
+        raise ValueError(f"there is no extractor {name!r}{one_of(name, EXTRACTORS)}")
     return EXTRACTORS[name](weights)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from ddpm_jax.metrics.extractors import EXTRACTORS
 from ddpm_jax.metrics.extractors import compile_extractor
 from ddpm_jax.metrics.extractors import make_extractor
+from ddpm_jax.spelling import one_of
 
 PIXELS = "pixels"
 BATCH = 64
@@ -44,8 +45,8 @@ def image_features(
     if name == PIXELS:
         return Compared(PIXELS, flat)
     if name not in EXTRACTORS:
-        known = ", ".join((PIXELS, *EXTRACTORS))
-        raise ValueError(f"--features is {name!r}; give one of {known}")
+        known = (PIXELS, *EXTRACTORS)
+        raise ValueError(f"--features is {name!r}{one_of(name, known)}")
     extractor = make_extractor(name, weights)
     extract = compile_extractor(extractor, shape, BATCH)
 
