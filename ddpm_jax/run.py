@@ -18,7 +18,7 @@ from ddpm_jax import parallel
 from ddpm_jax.build import Parts
 from ddpm_jax.build import init_params
 from ddpm_jax.chains import Chain
-from ddpm_jax.chains import compile_images
+from ddpm_jax.chains import sample_images
 from ddpm_jax.checkpoint import restore
 from ddpm_jax.config import Config
 from ddpm_jax.data import Batch
@@ -166,11 +166,13 @@ def compile_run(
     loss = partial(held_out_loss, loss_fn=parts.loss_fn)
     # Of a network that is told of classes: one of each in turn.
     chain = Chain(label=tuple(range(config.model.num_classes or 0)))
+    sample = partial(sample_images, parts=parts, chain=chain)
+    index = np.arange(config.log.sample_images)
     shared = state.ema_params, keys.sample
     run = Run(
         step=step,
-        loss=parallel.compile_map(loss, shared, held_out[0]),
-        sample=compile_images(parts, chain, shared, config.log.sample_images),
+        loss=parallel.compile_shared_map(loss, shared, held_out[0]),
+        sample=parallel.compile_shared_map(sample, shared, index),
         held_out=held_out,
         keys=keys,
     )

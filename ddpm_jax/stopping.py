@@ -62,4 +62,5 @@ def stop_signals() -> Iterator[threading.Event]:
         yield stop
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # None is a handler that is not Python's: JAX's, in several processes.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -229,7 +229,10 @@ def loop(
                 due(done, every) for every in (log.metric_every, log.checkpoint_every)
             )
             others = evaluates or samples or measures or saves
-            if not (due(done, log.every) or others or stop.is_set()):
+            # Several processes, to stop as one, heed signals only where all of them
+            # wait for the devices in any case; one does after each step.
+            heeded = stop.is_set() and jax.process_count() == 1
+            if not (due(done, log.every) or others or heeded):
                 continue
             scalars = meter.read()
             check_finite(scalars.pop("bad_step"), checkpoints.latest_step())
@@ -245,7 +248,7 @@ def loop(
                 index = np.arange(count)
                 shared = state.ema_params, run.keys.sample
                 logs.images(done, run.sample(shared, index))
-            stopped = stop.is_set()
+            stopped = parallel.any_process(stop.is_set())
             if saves or stopped:
                 scores = {k: x for k, x in scalars.items() if k == run.score}
                 save(checkpoints, state, dataclasses.asdict(config), scores)
