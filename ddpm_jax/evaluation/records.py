@@ -8,7 +8,7 @@ hours. A number is stored in OUT/metrics.json as soon as it is there:
     {"nll": [{"protocol": {"step": ..., "ema": ..., "images": ..., ...},
               "numbers": [{"name": "bits per dimension", "value": 3.75,
                            "standard_error": 0.01, "unit": "bits/dim"}, ...],
-              "files": ["nll_terms_held_out_64ba8c1c.csv", ...]},
+              "files": ["nll_terms_held_out_de7d7744.csv", ...]},
              ...]}
 
 one record for each protocol, and what has been measured is not computed again. To add

@@ -180,7 +180,7 @@ def digest(protocol: dict[str, Any]) -> str:
 
     Example:
       >>> digest({"seed": 0}), digest({"seed": 1})
-      ('64ba8c1c', '5ea4c4c0')
+      ('de7d7744', 'a4bbadc1')
     """
     return hashlib.sha256(json.dumps(protocol).encode()).hexdigest()[:8]
 
