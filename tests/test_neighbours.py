@@ -5,6 +5,7 @@ import pytest
 
 from ddpm_jax.neighbours import central
 from ddpm_jax.neighbours import nearest
+from ddpm_jax.neighbours import squares
 
 RNG = np.random.default_rng(0)
 ROWS = RNG.integers(0, 256, (57, 12)).astype(np.uint8)
@@ -29,6 +30,14 @@ def test_a_copy_is_found_at_distance_0_and_the_lower_of_two_first() -> None:
     found = nearest(ROWS[7:8], [rows[:20], rows[20:]], 2)
     assert found.rows.tolist() == [[7, 57]]
     assert found.distance.max() == 0.0
+
+
+def test_equal_rows_are_at_no_distance_whatever_rounding_does() -> None:
+    rows = RNG.normal(size=(50, 200)) * 1e3
+    assert (np.diag(squares(rows, rows.copy())) == 0).all()
+    # And near ones at theirs.
+    near = squares(rows, rows + 1e-2)
+    np.testing.assert_allclose(np.diag(near), 200 * 1e-4, rtol=1e-3)
 
 
 def test_the_middle_of_an_image_alone_counts() -> None:
