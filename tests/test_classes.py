@@ -17,9 +17,10 @@ def test_a_number_is_meant_before_a_name() -> None:
     assert numbers_of(["2", "cat", "airplane"], NAMES) == (2, 3, 0)
     assert numbers_of(["7", "1"], ("7", "1")) == (7, 1)  # check_labels refuses 7
     assert numbers_of(["-1"], NAMES) == (-1,)
-    chain = chain_of_options(SimpleNamespace(label=("cat", "2")), "uniform", NAMES)
+    own = {"sampler": "ddpm", "spacing": "uniform", "classes": NAMES}
+    chain = chain_of_options(SimpleNamespace(label=("cat", "2")), **own)
     assert chain.label == (3, 2)
-    assert chain_of_options(SimpleNamespace(), "uniform", NAMES).label == ()
+    assert chain_of_options(SimpleNamespace(), **own).label == ()
 
 
 @pytest.mark.parametrize(

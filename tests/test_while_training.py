@@ -300,8 +300,8 @@ def test_a_model_of_classes_draws_each_in_turn(tmp_path: Path) -> None:
         ({"metric_extractor": "cifar10_cnn"}, "measured: the images are .* knows"),
         ({"metric_extractor": "inception"}, "measured: .* can't be fetched"),
         ({"metric_extractor": "vgg"}, "log.metric_extractor is 'vgg'"),
-        ({"metric_steps": 11}, r"measured: num_steps is 11; give 1\.\.10"),
-        ({"metric_samples": 1}, "log.metric_samples is 1: .* or equal to 2"),
+        ({"metric_steps": 11}, r"log.metric_steps is 11; give 1\.\.10"),
+        ({"metric_samples": 1}, "log.metric_samples is 1; give at least 2"),
         ({"metric_every": 4, "checkpoint_every": 6}, "metric_every is 4 while .* is 6"),
         (
             {"metric_every": None, "eval_every": 4, "checkpoint_every": 6},

@@ -77,6 +77,12 @@ def metric_task(config: Config, parts: Parts, workdir: Path) -> Task | None:
             f"log.metric_samples is {log.metric_samples} and there are {count} "
             f"processes; give at least {count}"
         )
+    total = parts.schedule.num_timesteps
+    if log.metric_steps is not None and log.metric_steps > total:
+        raise ValueError(
+            f"log.metric_steps is {log.metric_steps}; give 1..{total}, the steps of "
+            "the model, or None for all"
+        )
     settings = Settings(
         batch_size=config.train.batch_size // count,
         num_samples=log.metric_samples,
