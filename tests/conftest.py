@@ -32,7 +32,7 @@ gc.set_threshold(50_000, 20, 50)
 
 
 # Files that take longest: they go first, so that the workers end together.
-LONGEST = ("test_train_loop", "test_build", "test_diffusers_folder", "test_unet")
+LONGEST = ("test_train_loop", "test_build", "test_diffusers_folder", "test_checkpoint")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -111,6 +111,7 @@ def test_an_image_that_does_not_fit_is_answered_by_the_nearest_sizes(
         build(Config(data=data))
 
 
+@pytest.mark.slow
 def test_a_learned_variance_doubles_the_channels_that_leave_the_network() -> None:
     assert parts_with().model.out_channels == 3
     objective = Objective(loss="vlb", variance="learned")
@@ -174,6 +175,7 @@ def test_the_same_key_draws_the_same_parameters_and_another_does_not() -> None:
     assert abs(kernel(0) - kernel(1)).max() > 0.01
 
 
+@pytest.mark.slow
 def test_a_network_with_dropout_has_a_mask_for_each_image() -> None:
     def answer(*numbers: int) -> np.ndarray:
         return np.asarray(network(params_of(), twice, T, dropout_keys(*numbers)))
@@ -205,6 +207,7 @@ def test_dropout_is_off_without_keys_and_changes_the_loss_with_them() -> None:
     assert abs(first[2] - second[2]) > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["default", "highest"])
 def test_the_precision_reaches_every_product_and_its_gradient(precision: str) -> None:
     parts = parts_with(precision=precision, attention_resolutions=(4,), dropout=0.0)
@@ -272,6 +275,7 @@ def test_x_0_is_clipped_on_the_way_where_the_objective_says_so() -> None:
     assert (drawn(CONFIG.objective) != drawn(free)).any()
 
 
+@pytest.mark.slow
 def test_the_held_out_loss_has_the_same_noise_at_every_call_and_no_dropout() -> None:
     images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (5, 4, 6, 3)))
     images = images.astype(jnp.uint8)

@@ -230,6 +230,7 @@ def remove_item(step: Path) -> None:
 DAMAGES = [truncate, flip_a_bit, empty_record, remove_item]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_newest_checkpoint_is_passed_over_and_can_be_saved_again(
     tmp_path: Path, damage: Callable[[Path], None]

@@ -15,6 +15,7 @@ from ddpm_jax.pretrained import is_pretrained
 from ddpm_jax.pretrained import read_pretrained
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [np.nan, np.inf])
 def test_weights_that_are_not_finite_are_refused_by_name(
     tmp_path: Path, number: float

@@ -30,6 +30,7 @@ def test_every_drawing_is_rasterised_in_colour_over_white(
     assert (images.max(3) != images.min(3)).any((1, 2)).mean() > 0.7
 
 
+@pytest.mark.slow
 def test_second_load_is_read_from_the_cache(
     cache_dir: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

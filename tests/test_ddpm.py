@@ -77,6 +77,7 @@ def slow_step(keys: jax.Array, x: jax.Array, t: int) -> tuple[jax.Array, jax.Arr
     return step.mean + jnp.where(t > 0, noise, 0.0), step.x_0
 
 
+@pytest.mark.slow
 def test_the_scan_is_algorithm_2_as_a_python_loop() -> None:
     x, seen = START, {}
     for t in reversed(range(20)):

@@ -82,6 +82,7 @@ def test_a_measurement_is_its_matrix_and_its_v_is_orthogonal(name: str) -> None:
     np.testing.assert_allclose(again, seen, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MEASUREMENTS)
 def test_without_noise_a_x_is_y(name: str) -> None:
     measurement = MEASUREMENTS[name][0]

@@ -123,6 +123,7 @@ def draw(scheduler: Json, shape: tuple[int, ...], steps: int | None) -> np.ndarr
     return np.asarray(x_0).transpose(0, 3, 1, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_a_chain_draws_what_its_scheduler_does(name: str) -> None:
     with np.load(FILES / "chains.npz") as file:
@@ -158,6 +159,7 @@ def test_both_layouts_old_names_and_other_files_hold_the_same_model(
         jax.tree.map(np.testing.assert_array_equal, params[0], other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float16, np.float64, ml_dtypes.bfloat16])
 def test_weights_of_any_type_become_float32(tmp_path: Path, dtype: type) -> None:
     unet, tensors = described("gray")
@@ -183,6 +185,7 @@ def test_a_model_of_another_project_says_what_it_is(whole: Path) -> None:
         load_trained(whole, ema=False)
 
 
+@pytest.mark.slow
 def test_a_run_may_begin_as_a_model_of_another_project(whole: Path) -> None:
     trained = load_trained(whole)
     train = dataclasses.replace(trained.config.train, init_from=str(whole))

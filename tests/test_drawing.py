@@ -65,6 +65,7 @@ def test_a_draw_goes_on_after_a_kill_without_drawing_an_image_twice(
     assert close(images(tmp_path), whole)
 
 
+@pytest.mark.slow
 def test_machines_that_share_a_draw_make_the_same_images(
     model: Trained, whole: np.ndarray, tmp_path: Path
 ) -> None:
@@ -74,6 +75,7 @@ def test_machines_that_share_a_draw_make_the_same_images(
     assert close(both, whole)
 
 
+@pytest.mark.slow
 def test_processes_that_share_a_draw_leave_no_gap(
     model: Trained, whole: np.ndarray, tmp_path: Path
 ) -> None:

@@ -132,6 +132,7 @@ def test_upscale_keeps_the_means_and_deblur_the_size(
     assert pixels(files / "out" / "eight_0.png").shape == (8, 8)
 
 
+@pytest.mark.slow
 def test_colourise_keeps_the_gray(files: Path) -> None:
     options = {"fit": "crop", "num": 1, "seed": 0, "batch_size": 2}
     mode = Colourise((files / "eight.png",))

@@ -89,6 +89,7 @@ MODES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODES)
 @pytest.mark.parametrize("guidance", [1.0, 1.5])
 def test_every_mode_draws_what_each_pictures_label_says(
@@ -105,6 +106,7 @@ def test_every_mode_draws_what_each_pictures_label_says(
     np.testing.assert_allclose(drawn[:, :4], above, atol=1.6)
 
 
+@pytest.mark.slow
 def test_one_label_is_for_all_pictures_and_variations(files: Path) -> None:
     mode = Img2img((files / "a.png", files / "b.png"), strength=1.0)
     given = {**OPTIONS, "num": 2, "label": (1,)}
@@ -131,6 +133,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_class_is_given_by_its_name_and_named(
     weights: Path, files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -142,6 +145,7 @@ def test_a_class_is_given_by_its_name_and_named(
     np.testing.assert_array_equal(*same)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

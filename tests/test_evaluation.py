@@ -175,6 +175,7 @@ def test_it_goes_on_after_a_kill_without_measuring_an_image_twice(
         assert values(record)[name] == pytest.approx(value, rel=1e-4), name
 
 
+@pytest.mark.slow
 def test_what_is_stored_is_not_measured_again_unless_its_protocol_changes(
     trained: Trained,
     tmp_path: Path,
@@ -328,6 +329,7 @@ def test_records_of_earlier_versions_are_read(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_numbers_that_are_not_finite_are_not_stored(
     trained: Trained, tmp_path: Path
 ) -> None:

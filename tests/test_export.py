@@ -102,6 +102,7 @@ def test_a_file_of_weights_is_the_model(weights: Path, tmp_path: Path) -> None:
     jax.tree.map(np.testing.assert_array_equal, one.params, two.params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "known",
     [
@@ -176,5 +177,5 @@ def test_a_chain_that_does_not_fit_writes_nothing(
 ) -> None:
     line = ("--workdir", weights, "--format", "stablehlo", "--steps", 99)
     assert run("export", *line, "--out", tmp_path / "out") == 2
-    assert "num_steps is 99; give 1..10" in capsys.readouterr().err
+    assert "--steps is 99; give 1..10" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

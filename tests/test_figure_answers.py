@@ -54,6 +54,7 @@ def keys_of(seed: int, count: int) -> jax.Array:
     return per_image.fold_in_each(jax.random.key(seed), jnp.arange(count))
 
 
+@pytest.mark.slow
 def test_the_rows_of_the_strips_are_x_t_of_both_processes_and_the_prediction(
     tmp_path: Path,
 ) -> None:
@@ -69,6 +70,7 @@ def test_the_rows_of_the_strips_are_x_t_of_both_processes_and_the_prediction(
     assert (np.diff(abs(shown[0] - image[0, ..., 0]).mean((1, 2))) > 0).all()
 
 
+@pytest.mark.slow
 def test_the_curves_are_of_the_prediction_and_of_x_t_in_any_batches(
     tmp_path: Path,
 ) -> None:
@@ -100,6 +102,7 @@ def test_the_curves_are_of_the_prediction_and_of_x_t_in_any_batches(
     assert abs(shown[:, 4] - x_0[:3, ..., 0]).max() <= 1
 
 
+@pytest.mark.slow
 def test_the_prediction_comes_nearer_to_the_sample_and_ends_on_it(
     tmp_path: Path,
 ) -> None:
@@ -113,6 +116,7 @@ def test_the_prediction_comes_nearer_to_the_sample_and_ends_on_it(
     np.testing.assert_array_equal(shown[:, -1], shown[:, -2])
 
 
+@pytest.mark.slow
 def test_a_data_set_is_at_no_distance_from_itself_and_samples_are_at_some() -> None:
     reference = reference_of(DIGITS.train, Compared("pixels", flat))
     everything = flat(DIGITS.train[np.arange(1437)])
@@ -120,6 +124,7 @@ def test_a_data_set_is_at_no_distance_from_itself_and_samples_are_at_some() -> N
     assert distance(flat(np.concatenate(list(draw(MODEL, num=5)))), reference) > 1
 
 
+@pytest.mark.slow
 def test_copies_part_at_the_t_of_their_row(tmp_path: Path) -> None:
     options = {"image": 0, "copies": 3, "steps": 5, "seed": 1}
     path, = write_shared(tmp_path, MODEL, t=(8, 4), **options)  # fmt: skip
@@ -138,6 +143,7 @@ def test_copies_part_at_the_t_of_their_row(tmp_path: Path) -> None:
         assert abs(row[1:] - rounded(family.x_0)[0]).max() <= 1
 
 
+@pytest.mark.slow
 def test_an_interpolation_takes_all_steps_from_the_t_of_its_row(
     tmp_path: Path,
 ) -> None:
@@ -158,6 +164,7 @@ def test_an_interpolation_takes_all_steps_from_the_t_of_its_row(
         assert abs(row[1:4].astype(int) - rounded(expected)[0]).max() <= 1
 
 
+@pytest.mark.slow
 def test_the_model_answers_with_noise_known_estimated_and_by_a_draw() -> None:
     level, seed = 40.0, 1
     rows = {"image": SIX, "number": np.arange(6, dtype=np.int32)}
@@ -184,6 +191,7 @@ def test_the_model_answers_with_noise_known_estimated_and_by_a_draw() -> None:
         assert min(abs(x - clipped).mean() for x in others) > 0.005
 
 
+@pytest.mark.slow
 def test_a_board_of_answers_has_them_in_the_order_of_the_table(tmp_path: Path) -> None:
     options = {"shown": 3, "seed": 1, "batch_size": 6}
     board, numbers, text = write_denoising(tmp_path, MODEL, SIX, levels=[40], **options)

@@ -60,6 +60,7 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_strips_show_both_processes_at_the_same_times(tmp_path: Path) -> None:
     image = DIGITS.held_out[np.array([3])][0]
     path, = write_strips(tmp_path, MODEL, image, seed=0, count=3)  # fmt: skip
@@ -120,6 +121,7 @@ def test_training_images_are_their_own_neighbours(
     assert "of 1437 training images, median: 0 of 2 samples" in said
 
 
+@pytest.mark.slow
 def test_a_model_that_sees_no_noise_scores_what_the_noisy_picture_does(
     tmp_path: Path,
 ) -> None:
@@ -147,6 +149,7 @@ def test_the_noise_of_an_image_is_its_own_in_any_batch() -> None:
         np.testing.assert_allclose(one.images, other.images, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_denoise_is_the_mean_or_draws_and_says_what_noise_it_found(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -185,6 +188,7 @@ def test_a_board_has_room_for_its_words_and_no_less_words_than_images() -> None:
         board(images, above=["a", "b"])
 
 
+@pytest.mark.slow
 def test_the_commands_draw_from_a_file_of_weights(
     workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

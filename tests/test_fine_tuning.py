@@ -194,6 +194,7 @@ def test_the_state_has_the_weights_twice_and_the_optimiser_anew(source: Path) ->
     assert again == {"conv_in", "conv_out"}
 
 
+@pytest.mark.slow
 def test_layers_made_again_and_what_must_be_learned_anew_are_said(
     source: Path,
 ) -> None:
@@ -260,6 +261,7 @@ def test_a_source_that_is_not_there_is_named_before_anything_is_written(
     assert not (tmp_path / "tuned").exists()
 
 
+@pytest.mark.slow
 def test_train_lists_the_option_by_its_short_name() -> None:
     line = [sys.executable, "train.py", "--help"]
     result = subprocess.run(line, cwd=ROOT, check=True, capture_output=True, text=True)

@@ -151,6 +151,7 @@ def test_a_chain_draws_the_asked_class_and_with_a_larger_scale_more_than_that() 
         assert abs(more.mean() - middle) > abs(mine.mean() - middle) + 0.05
 
 
+@pytest.mark.slow
 @each
 def test_a_classifier_guides_a_model_of_x0_to_the_same_density(t: jax.Array) -> None:
     sigma = noise_at(SCHEDULE, t, X_T)

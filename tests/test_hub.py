@@ -63,6 +63,7 @@ def test_a_revision_follows_the_name(cache: Path) -> None:
         fetch("a/b")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "says"), [("google/ddpm-cifar10-32", True), ("google/ddpm-cat-256", False)]
 )

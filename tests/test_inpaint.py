@@ -56,6 +56,7 @@ def paint_normal(resamples: int, jump: int, count: int = 512) -> np.ndarray:
     return np.asarray(x_0, np.float64)
 
 
+@pytest.mark.slow
 def test_with_resampling_the_draws_are_near_those_of_the_exact_conditional() -> None:
     exact = DATA.given(np.eye(4)[[0, 2]], np.array([0.6, -0.4]), noise=0)
     hidden, deviation = [1, 3], np.sqrt(np.diag(exact.covariance)[[1, 3]])

@@ -82,6 +82,7 @@ def test_without_steps_the_pictures_themselves_are_mixed() -> None:
     np.testing.assert_allclose(mixed[:, 0], 0.75 * FIRST + 0.25 * SECOND, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_pair_and_a_family_are_the_same_in_any_batch() -> None:
     keys = per_image.image_keys(KEY, 3)
     options = {"num_steps": 6, "grid": GRID, "eps_fn": tanh_model}
@@ -95,6 +96,7 @@ def test_a_pair_and_a_family_are_the_same_in_any_batch() -> None:
     np.testing.assert_allclose(family.x_0[2:, :2], fewer.x_0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_first_copy_is_the_plain_sample_and_all_have_its_x_t() -> None:
     options = {"grid": GRID, "eps_fn": tanh_model}
     plain = ancestral_sample({}, KEY, (3, 2), **options)
@@ -106,6 +108,7 @@ def test_the_first_copy_is_the_plain_sample_and_all_have_its_x_t() -> None:
         assert (spread > 1e-4) == (num_steps > 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_steps", [150, 600])
 def test_copies_agree_as_far_as_their_x_t_tells_x_0(num_steps: int) -> None:
     mean, std, count = 0.1, 0.4, 2048

@@ -319,6 +319,7 @@ def label_loss(
     return (params["a"][labels] - x_0.mean((1, 2, 3)) - 0.1 * noise) ** 2
 
 
+@pytest.mark.slow
 def test_labels_go_with_their_images_over_devices_parts_and_dispatches() -> None:
     images = np.random.default_rng(0).integers(0, 256, (4, 8, 2, 2, 1), np.uint8)
     labels = np.random.default_rng(1).integers(0, 3, (4, 8))

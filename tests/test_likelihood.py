@@ -154,6 +154,7 @@ def test_a_schedule_that_ends_in_noise_has_no_prior_term() -> None:
     assert bits.tolist() == [0.0]
 
 
+@pytest.mark.slow
 def test_with_the_true_reverse_variance_the_bound_is_the_entropy() -> None:
     std, count = 0.3, 2048
     values = std * jax.random.normal(jax.random.key(5), (count, 8))

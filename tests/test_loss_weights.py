@@ -66,6 +66,7 @@ def words_of(prediction: str, eps_fn: ModelFn) -> ModelFn:
     return network
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in LOSS_WEIGHTS if n != "none"])
 def test_a_weight_is_the_same_objective_whatever_the_network_predicts(
     name: str,

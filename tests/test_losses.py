@@ -60,6 +60,7 @@ def test_t_is_uniform_and_eps_is_unit_noise_of_the_image_alone() -> None:
     np.testing.assert_array_equal(later[1], eps[5:7])
 
 
+@pytest.mark.slow
 def test_a_given_t_takes_the_place_of_the_drawn_one_and_leaves_the_noise() -> None:
     x_0, steps = pixels(3), np.array([0, 500, 999])
     t, eps, x_t = draw(KEY, x_0, SCHEDULE, steps)
@@ -154,6 +155,7 @@ def test_the_bounds_terms_are_the_papers_in_slow_float64(variance: str) -> None:
         assert got[i] == pytest.approx(exact, rel=2e-4, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_bound_sampled_at_one_t_averages_to_the_sum_over_t() -> None:
     schedule = make_schedule(linear_beta_schedule(8, 0.05, 0.5))
     x_0 = np.broadcast_to(pixels(1, (2,)), (8192, 2))

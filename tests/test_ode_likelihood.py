@@ -202,6 +202,7 @@ def test_a_density_integrates_to_one(mixture: tuple[np.ndarray, np.ndarray]) -> 
     assert np.trapezoid(np.exp(log_density), x) == pytest.approx(1, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_the_density_of_a_mixture_is_its_own(
     mixture: tuple[np.ndarray, np.ndarray],
 ) -> None:
@@ -233,6 +234,7 @@ def test_a_model_of_x_0_has_the_density_of_one_of_eps() -> None:
     np.testing.assert_allclose(got.log_density, exact, atol=AXES * 1e-3)
 
 
+@pytest.mark.slow
 def test_the_density_of_an_image_does_not_depend_on_its_batch() -> None:
     data = known(*SETS["correlated"], LINEAR)
     keys, x = per_image.image_keys(KEY, 4), jnp.asarray(draw(data), jnp.float32)

@@ -77,6 +77,7 @@ def to_torch(name: str, array: np.ndarray) -> np.ndarray:
     return array if dense else array[:, :, None, None]
 
 
+@pytest.mark.slow
 def test_a_file_of_pesser_gives_the_same_network(
     tmp_path: Path, shapes: Shapes
 ) -> None:

@@ -73,6 +73,7 @@ def keys_of(folder: Path) -> dict[str, object]:
     return keys
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spacing", "theirs"),
     [("uniform", "linspace"), ("leading", "leading"), ("trailing", "trailing")],
@@ -88,6 +89,7 @@ def test_an_exported_folder_has_the_models_own_spacing(
     assert keys_of(folder)["timestep_spacing"] == theirs  # as it came with the model
 
 
+@pytest.mark.slow
 def test_a_folder_for_ddim_has_its_keys_and_is_read_back(
     folders: dict[str, Path],
 ) -> None:
@@ -103,6 +105,7 @@ def test_a_folder_for_ddim_has_its_keys_and_is_read_back(
     assert load_trained(folders["ddpm"]).sampler == "ddpm"
 
 
+@pytest.mark.slow
 def test_what_a_scheduler_of_diffusers_lacks_is_refused(tmp_path: Path) -> None:
     model = made_up()
     objective = dataclasses.replace(CONFIG.objective, variance="learned_range")
@@ -122,6 +125,7 @@ def test_what_a_scheduler_of_diffusers_lacks_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_folder_for_ddim_is_drawn_with_ddim_unless_another_is_asked_for(
     folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -148,6 +152,7 @@ def test_a_folder_for_ddim_is_drawn_with_ddim_unless_another_is_asked_for(
     assert "give --sampler ddpm, and leave out" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "tensor", "shape"),
     [
@@ -174,6 +179,7 @@ def test_a_tensor_that_is_changed_on_the_way_is_checked_as_the_file_has_it(
     assert str(caught.value).endswith(f"has it as real numbers {wanted}")
 
 
+@pytest.mark.slow
 def test_figures_and_edits_take_a_model_of_another_project(
     folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

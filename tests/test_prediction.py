@@ -86,6 +86,7 @@ def in_words(answer: Callable[..., np.ndarray], prediction: str) -> np.ndarray:
     return answer(in_words_of(prediction, EPS), prediction, "fixed_large")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", [chain, bound])
 def test_the_same_function_in_other_words_gives_the_same_chain_and_bound(
     answer: Callable[..., np.ndarray],
@@ -103,6 +104,7 @@ def test_words_taken_for_others_give_another_chain() -> None:
         assert abs(taken_for - truth).max() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "prediction"), [*((chain, name) for name in PREDICTIONS), (bound, "v")]
 )
@@ -115,6 +117,7 @@ def test_a_network_that_learned_a_fixed_variance_is_as_good_as_fixed(
     np.testing.assert_allclose(learned, fixed, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_second_half_of_the_channels_is_each_pixels_log_variance() -> None:
     def rising(params: object, x_t: jax.Array, t: jax.Array) -> jax.Array:
         return large(params, x_t, t) + jnp.linspace(-1.0, 1.0, 2)[None, None, None, :]

@@ -144,6 +144,7 @@ def test_the_record_says_what_the_number_is_of(
     assert "samples: 12" in printed
 
 
+@pytest.mark.slow
 def test_the_images_themselves_are_at_no_distance_and_cover_all(
     tmp_path: Path, trained: Trained
 ) -> None:
@@ -211,6 +212,7 @@ def test_each_metric_compares_the_samples_with_the_reference(
     assert record["protocol"]["images of a subset"] == 60
 
 
+@pytest.mark.slow
 def test_samples_that_are_read_are_nobody_s_but_what_draw_json_says(
     tmp_path: Path, trained: Trained, faint: np.ndarray
 ) -> None:

@@ -9,6 +9,7 @@ from test_scripts import script as load_script
 from ddpm_jax.sampling import load_trained
 
 
+@pytest.mark.slow
 def test_a_cell_is_drawn_anew_only_if_it_has_too_few_images(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

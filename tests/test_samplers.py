@@ -114,6 +114,7 @@ def test_it_still_is_with_thresholds_and_without_clipping(name: str) -> None:
         assert np.abs(expected - plain(name)).max() > 1e-3
 
 
+@pytest.mark.slow
 @every
 def test_an_image_is_the_same_in_any_batch(name: str) -> None:
     whole = run(name, shape=(8, 5))

@@ -84,6 +84,7 @@ def log_variance(params: object, x_t: jax.Array, t: jax.Array) -> jax.Array:
     return -x_t - 3.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "variance", "clip_x0"),
     [

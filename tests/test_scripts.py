@@ -125,6 +125,7 @@ def test_the_choices_of_the_scripts_are_those_there_are() -> None:
     assert get_args(command.Spacing) == tuple(SPACINGS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -33,6 +33,7 @@ def tanh_model(params: object, x_t: jax.Array, t: jax.Array) -> jax.Array:
     return jnp.tanh(x_t) * (1 + 0.01 * t[:, None])
 
 
+@pytest.mark.slow
 def test_no_steps_return_the_picture_and_all_steps_are_sampling() -> None:
     same = redraw({}, KEY, IMAGES, num_steps=0, eps_fn=tanh_model, grid=EVERY)
     assert (np.asarray(same) == np.asarray(IMAGES)).all()

@@ -118,6 +118,7 @@ EDITS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EDITS)
 def test_what_edits_shows_each_call_the_x0_of_the_call_before(name: str) -> None:
     calls, edit = EDITS[name]

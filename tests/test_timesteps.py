@@ -48,6 +48,7 @@ FULL = History(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DRAWN)
 def test_what_an_image_draws_depends_on_the_key_and_its_number_alone(name: str) -> None:
     draw_t = jax.jit(partial(T_SAMPLINGS[name], num_timesteps=6, history=FULL))
@@ -176,6 +177,7 @@ def test_the_same_t_and_history_on_two_devices_as_on_one(name: str) -> None:
         np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.slow
 def test_parts_of_a_batch_draw_and_remember_what_the_whole_does() -> None:
     whole, losses = run("importance")
     parts, added = run("importance", accumulate=2)

@@ -61,6 +61,7 @@ def metric(name: str) -> float:
     return float(THEIRS[f"metric/{name}"])
 
 
+@pytest.mark.slow
 def test_every_tensor_of_their_file_has_its_place() -> None:
     check_shapes(variables(), "their file")
     kept = ("conv.weight", "bn.bias", "fc.weight")

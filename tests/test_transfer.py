@@ -71,6 +71,7 @@ def test_other_channels_make_exactly_the_layers_that_know_them_again(
     assert shapes(params) == shapes(new)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "after"), [(None, 10), (5, 10), (10, 10), (5, None)]
 )
@@ -87,6 +88,7 @@ def test_an_embedding_of_classes_is_taken_if_there_are_as_many(
     assert report.left_out == (embed if after is None else ())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [

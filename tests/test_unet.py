@@ -145,6 +145,7 @@ def test_there_is_no_dropout_without_keys_or_without_a_rate(small_params: Tree) 
     assert draws(SMALL, keys) == len(named)
 
 
+@pytest.mark.slow
 def test_images_one_by_one_are_the_batch(small_params: Tree) -> None:
     keys, other = (image_keys(jax.random.key(seed), 2) for seed in (0, 1))
     both = np.asarray(apply_small(small_params, X, T, keys))

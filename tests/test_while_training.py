@@ -105,6 +105,7 @@ def on_disk(workdir: Path) -> list[int]:
     return sorted(int(path.name) for path in (workdir / "checkpoints").iterdir())
 
 
+@pytest.mark.slow
 def test_the_number_is_what_evaluate_py_says_of_the_checkpoint(
     measured: Path, tmp_path: Path
 ) -> None:
@@ -128,6 +129,7 @@ def test_the_number_is_what_evaluate_py_says_of_the_checkpoint(
         np.testing.assert_allclose(reference["sigma"], np.cov(real.T), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_best_of_a_run_is_drawn_from(
     measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -231,6 +233,7 @@ def test_the_counter_of_compilations_counts(compilations: list[str]) -> None:
     assert compilations
 
 
+@pytest.mark.slow
 def test_the_training_images_are_measured_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
