@@ -9,8 +9,8 @@ Reproduces: nothing of these papers; shows that their objectives train.
 Data:       the 1,797 digits that scikit-learn ships; no download.
 Network:    701,633 parameters.
 Hardware:   two CPU cores: minutes, as digits.py.
-Measured:   loss 0.270 at step 3,000, held out 0.293 (of v, not of eps). With 100 steps of
-            ddim a classifier is confident of 0.672 of 256 samples, and of 0.836 of
+Measured:   loss 0.270 at step 3,000, held out 0.293 (of v, not of eps). With 100 steps
+            of ddim a classifier is confident of 0.672 of 256 samples, and of 0.836 of
             held-out digits (2026-11-24).
 Command:    python train.py --config configs/digits_v.py
 """

@@ -20,13 +20,13 @@ from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.experimental import multihost_utils
 
 from ddpm_jax.best import KeepBest
 from ddpm_jax.best import Scores
 from ddpm_jax.best import Step
 from ddpm_jax.best import best_step
+from ddpm_jax.processes import all_processes
+from ddpm_jax.processes import first_process
 from ddpm_jax.trees import named
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def restore(manager: "CheckpointManager", target: State) -> State | None:
     steps = sorted(manager.all_steps(), reverse=True)
     paths = [Path(manager.directory) / str(step) for step in steps]
     for number, path in enumerate(paths):
-        if items := _read_in_all_processes(path):
+        if items := _read_inall_processes(path):
             state = _fit(items, target, path)
             _move_aside(paths[:number])
             manager.reload()
@@ -250,27 +250,22 @@ def _read_items(path: Path, args: Tree, sums: dict[str, int]) -> dict[str, Tree]
     return dict(items.items())
 
 
-def _read_in_all_processes(path: Path) -> dict[str, Tree]:
+def _read_inall_processes(path: Path) -> dict[str, Tree]:
     """Reads all items; returns none of them where a process finds them damaged."""
     items: dict[str, Tree] = {}
     try:
         items, _ = _read(path)
     except DamagedCheckpointError as error:
         warnings.warn(str(error), stacklevel=3)
-    return items if _all_processes(bool(items)) else {}
+    return items if all_processes(bool(items)) else {}
 
 
 def _move_aside(paths: list[Path]) -> None:
     """Renames damaged checkpoints: Orbax would not save a step older than they are."""
-    for path in paths if jax.process_index() == 0 else []:
+    for path in paths if first_process() else []:
         number = len(list(path.parent.glob(f"{path.name}.damaged*")))
         path.rename(path.with_name(f"{path.name}.damaged{number}"))
-    _all_processes(True)
-
-
-def _all_processes(flag: bool) -> bool:
-    """Waits for all processes; returns whether flag holds in every one of them."""
-    return bool(np.all(multihost_utils.process_allgather(np.array(flag))))
+    all_processes(True)
 
 
 def _fit(items: dict[str, Tree], target: State, path: Path) -> State:

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ddpm_jax import parallel
+from ddpm_jax import processes
 from ddpm_jax import sample_files
 from ddpm_jax.chains import Chain
 from ddpm_jax.chains import labels_of
@@ -48,7 +48,7 @@ def write_samples(
     Raises:
       ValueError: if out holds parts of another draw, or another process draws there.
     """
-    stop, first = start + num, parallel.first_process()
+    stop, first = start + num, processes.first_process()
     written = [out / "grid.png", out / sample_files.SAMPLES]
     for line in remarks(trained.parts, chain):
         print(line)
@@ -61,7 +61,7 @@ def write_samples(
         if first and (out / sample_files.SAMPLES).exists():
             print(f"remark: {written[1]} holds another draw, until this is finished")
         write_parts(out, trained, chain, own, num=num, seed=seed)
-        parallel.wait_for_all("parts")
+        processes.wait_for_all("parts")
         if first:
             finish(out, trained, chain, draw, start, stop)
     return written if first else []

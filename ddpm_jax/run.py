@@ -15,6 +15,7 @@ import optax
 
 from ddpm_jax import devices
 from ddpm_jax import parallel
+from ddpm_jax import processes
 from ddpm_jax.build import Parts
 from ddpm_jax.build import init_params
 from ddpm_jax.chains import Chain
@@ -62,7 +63,7 @@ class Run(NamedTuple):
 
 def say(line: object) -> None:
     """Prints, in the first process only."""
-    if parallel.first_process():
+    if processes.first_process():
         print(line, flush=True)
 
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ddpm_jax import parallel
+from ddpm_jax import processes
 from ddpm_jax.files import replacing
 
 PARTS, DRAW, SAMPLES = "parts", "draw.json", "samples.npz"
@@ -158,13 +158,13 @@ def share_missing(
     Raises:
       ValueError: as `begin`.
     """
-    if parallel.first_process():
+    if processes.first_process():
         begin(out, draw, start, stop)
-    parallel.wait_for_all(f"{out.name} begins")
+    processes.wait_for_all(f"{out.name} begins")
     batches = missing_batches(out, start, stop, batch_size)
     # None may write, and so fill a gap, before all know the same gaps.
-    parallel.wait_for_all(f"{out.name} gaps")
-    own = batches[parallel.process_slice(len(batches))]
+    processes.wait_for_all(f"{out.name} gaps")
+    own = batches[processes.process_slice(len(batches))]
     return Share(own, sum(map(len, batches)))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ddpm_jax import devices
 from ddpm_jax import parallel
+from ddpm_jax import processes
 from ddpm_jax.build import Parts
 from ddpm_jax.build import build
 from ddpm_jax.checkpoint import latest_step
@@ -30,7 +31,7 @@ from ddpm_jax.files import locked
 from ddpm_jax.fine_tuning import load_source
 from ddpm_jax.logs import Logs
 from ddpm_jax.meter import Meter
-from ddpm_jax.parallel import first_process
+from ddpm_jax.processes import first_process
 from ddpm_jax.run import Run
 from ddpm_jax.run import compile_run
 from ddpm_jax.run import next_batches
@@ -248,7 +249,7 @@ def loop(
                 index = np.arange(count)
                 shared = state.ema_params, run.keys.sample
                 logs.images(done, run.sample(shared, index))
-            stopped = parallel.any_process(stop.is_set())
+            stopped = processes.any_process(stop.is_set())
             if saves or stopped:
                 scores = {k: x for k, x in scalars.items() if k == run.score}
                 save(checkpoints, state, dataclasses.asdict(config), scores)

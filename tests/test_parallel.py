@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ddpm_jax import parallel
+from ddpm_jax import processes
 from ddpm_jax.parallel import AXIS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -180,7 +181,7 @@ def test_shard_refuses_rows_that_cannot_be_divided() -> None:
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 12])
 def test_process_slices_cover_all_rows_once_and_in_order(count: int) -> None:
     slices = [
-        parallel.process_slice(10, process_index=i, process_count=count)
+        processes.process_slice(10, process_index=i, process_count=count)
         for i in range(count)
     ]
     rows = list(range(10))
@@ -274,7 +275,7 @@ jax.distributed.initialize(
 )
 from test_parallel import fresh, mapped_step, rows_of
 state, key = parallel.replicate(fresh()), parallel.replicate(jax.random.key(3))
-own = rows_of(8)[parallel.process_slice(8)]
+own = rows_of(8)[processes.process_slice(8)]
 step = parallel.compile_step(mapped_step, state, parallel.shard(own), key)
 for _ in range(2):
     state, metrics = step(state, parallel.shard(own), key)

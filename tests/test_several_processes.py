@@ -15,6 +15,7 @@ import tiny
 from test_scripts import ROOT
 
 from ddpm_jax import parallel
+from ddpm_jax import processes
 from ddpm_jax.checkpoint import latest_step
 from ddpm_jax.logs import read_metrics
 from ddpm_jax.train_loop import train
@@ -105,7 +106,7 @@ def test_two_processes_stop_at_one_step_and_go_on_as_one_process_would(
 
 
 def test_one_process_asks_itself_alone() -> None:
-    assert parallel.any_process(True) and not parallel.any_process(False)
+    assert processes.any_process(True) and not processes.any_process(False)
     w, rows = parallel.replicate(np.float32(3)), np.arange(5, dtype=np.float32)
     tripled = parallel.compile_shared_map(lambda w, x: w * x, w, rows)
     np.testing.assert_array_equal(tripled(w, rows), 3 * rows)

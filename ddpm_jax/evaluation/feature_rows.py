@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from ddpm_jax import parallel
+from ddpm_jax import processes
 from ddpm_jax import sample_files
 from ddpm_jax.evaluation.rows import Compute
 from ddpm_jax.evaluation.rows import shared_rows
@@ -81,9 +81,9 @@ def feature_rows(
 
         count = source.num_images
         shared_rows(folder, identity, count, compile, dtype, batch_size)
-        if parallel.first_process():
+        if processes.first_process():
             finish(folder, identity, count, dtype)
-        parallel.wait_for_all(f"{folder.name} finished")
+        processes.wait_for_all(f"{folder.name} finished")
     rows: np.ndarray = np.load(folder / ROWS, mmap_mode="r", allow_pickle=False)
     return rows
 

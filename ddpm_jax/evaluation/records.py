@@ -22,7 +22,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from ddpm_jax import parallel
+from ddpm_jax import processes
 from ddpm_jax.evaluation import nll
 from ddpm_jax.evaluation import nll_ode
 from ddpm_jax.evaluation import sample_quality
@@ -82,7 +82,7 @@ def evaluate(
     """
     task = Task(trained, settings, out)
     protocols = {name: protocol_of(task, name) for name in names}
-    first, records = parallel.first_process(), {}
+    first, records = processes.first_process(), {}
     with locked(out, "is evaluating") if first else nullcontext():
         for name, protocol in protocols.items():
             label = label_of(task, name)
@@ -98,7 +98,7 @@ def evaluate(
                 if first:
                     store(out, label, record)
                     forget_rows(task.out / name)
-            parallel.wait_for_all(f"{name} stored")
+            processes.wait_for_all(f"{name} stored")
             say(show(label, record))
             records[label] = record
     return records
@@ -114,12 +114,12 @@ def measure(task: Task, name: str, protocol: dict[str, Any]) -> Record:
         measured = METRICS[name].measure(task)
         check_finite(name, measured)
     except ArithmeticError:
-        parallel.wait_for_all(f"{name} failed")
-        if parallel.first_process():
+        processes.wait_for_all(f"{name} failed")
+        if processes.first_process():
             forget_rows(task.out / name)
         raise
     # Until then others may read the rows that are deleted next.
-    parallel.wait_for_all(f"{name} measured")
+    processes.wait_for_all(f"{name} measured")
     return {
         "protocol": protocol,
         "numbers": [number._asdict() for number in measured.numbers],

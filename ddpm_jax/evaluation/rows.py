@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ddpm_jax import parallel
+from ddpm_jax import processes
 from ddpm_jax import sample_files
 from ddpm_jax.meter import image_bar
 
@@ -51,4 +51,4 @@ def shared_rows(
                     part[field] = values
                 sample_files.add(folder, int(numbers[0]), part)
                 bar.update(len(numbers))
-    parallel.wait_for_all(f"{folder.name} rows")
+    processes.wait_for_all(f"{folder.name} rows")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ddpm_jax import parallel
+from ddpm_jax import processes
 from ddpm_jax.evaluation.feature_rows import Source
 from ddpm_jax.evaluation.feature_rows import feature_rows
 from ddpm_jax.evaluation.sample_protocols import SPLITS
@@ -47,7 +47,7 @@ def fid(task: Task) -> Measured:
     if task.settings.reference in SPLITS:
         reference = gaussian(task, rows_of(task, task.reference))
         files.append(task.out / reference_name(task))
-        if parallel.first_process():
+        if processes.first_process():
             save_statistics(files[0], reference)
     else:
         reference = read_statistics(task, Path(task.settings.reference))

@@ -18,6 +18,7 @@ import numpy as np
 import optax
 
 from ddpm_jax import parallel
+from ddpm_jax import processes
 from ddpm_jax.build import Parts
 from ddpm_jax.chains import compile_images
 from ddpm_jax.chains import remarks
@@ -153,7 +154,7 @@ def reference_of(
 
     moments = merge_processes(stream(features()))
     reference = statistics_of(moments, task.extractor.name)
-    if parallel.first_process():
+    if processes.first_process():
         save_statistics(path, reference)
     return reference
 
@@ -165,7 +166,7 @@ def own_batches(count: int, batch_size: int) -> list[np.ndarray]:
       >>> [part.tolist() for part in own_batches(5, 2)]
       [[0, 1], [2, 3], [4]]
     """
-    own = np.arange(count)[parallel.process_slice(count)]
+    own = np.arange(count)[processes.process_slice(count)]
     return [own[i : i + batch_size] for i in range(0, len(own), batch_size)]
 
 

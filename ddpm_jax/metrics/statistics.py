@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ddpm_jax import parallel
+from ddpm_jax import processes
 from ddpm_jax.files import replacing
 from ddpm_jax.metrics.frechet import check_gaussian
 
@@ -97,7 +97,7 @@ def merge_processes(own: Moments) -> Moments:
       >>> merge_processes(moments_of(np.ones((3, 1)))).num_images
       3
     """
-    parts = zip(*(parallel.gather(np.asarray(field)) for field in own), strict=True)
+    parts = zip(*(processes.gather(np.asarray(field)) for field in own), strict=True)
     return reduce(merge, (Moments(int(n), mean, rest) for n, mean, rest in parts))
 
 
