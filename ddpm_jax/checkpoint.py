@@ -60,7 +60,7 @@ def open_checkpoints(
 
     Example:
         >>> import tempfile
-        >>> state = {"step": np.int32(10), "params": {"w": np.array([2.0, 3.0])}}
+        >>> state = {"step": jnp.int32(10), "params": {"w": jnp.array([2.0, 3.0])}}
         >>> with tempfile.TemporaryDirectory() as workdir:
         ...     with open_checkpoints(workdir, keep=1) as checkpoints:
         ...         saved = save(checkpoints, state, config={"seed": 0})
@@ -128,7 +128,7 @@ def restore(manager: "CheckpointManager", target: State) -> State | None:
     steps = sorted(manager.all_steps(), reverse=True)
     paths = [Path(manager.directory) / str(step) for step in steps]
     for number, path in enumerate(paths):
-        if items := _read_inall_processes(path):
+        if items := _read_in_all_processes(path):
             state = _fit(items, target, path)
             _move_aside(paths[:number])
             manager.reload()
@@ -250,7 +250,7 @@ def _read_items(path: Path, args: Tree, sums: dict[str, int]) -> dict[str, Tree]
     return dict(items.items())
 
 
-def _read_inall_processes(path: Path) -> dict[str, Tree]:
+def _read_in_all_processes(path: Path) -> dict[str, Tree]:
     """Reads all items; returns none of them where a process finds them damaged."""
     items: dict[str, Tree] = {}
     try:

@@ -164,9 +164,11 @@ def test_a_history_is_kept_where_t_is_drawn_by_it_and_nowhere_else() -> None:
 
 
 def test_the_same_key_draws_the_same_parameters_and_another_does_not() -> None:
+    parts = parts_with()  # which is kept, so that it must not be built while tracing
+
     @jax.jit
     def first_kernel(key: jax.Array) -> jax.Array:
-        return init_params(parts_with(), key)["params"]["conv_in"]["kernel"]
+        return init_params(parts, key)["params"]["conv_in"]["kernel"]
 
     def kernel(seed: int) -> np.ndarray:
         return np.asarray(first_kernel(jax.random.key(seed)))

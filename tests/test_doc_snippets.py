@@ -89,9 +89,8 @@ def test_the_pages_with_python_are_those_that_are_run() -> None:
     assert {page: count for page, count in found.items() if count} == SNIPPETS
 
 
-@pytest.mark.parametrize(
-    "page", ["README.md", pytest.param("docs/editing.md", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["README.md", "docs/editing.md"])
 def test_the_python_of_a_page_runs(
     page: str, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

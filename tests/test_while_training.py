@@ -142,6 +142,7 @@ def test_the_best_of_a_run_is_drawn_from(
     assert f"of step {best}, " in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_measuring_does_not_change_what_is_trained(
     measured: Path, trained: Path
 ) -> None:
