@@ -116,15 +116,13 @@ def test_the_number_is_what_evaluate_py_says_of_the_checkpoint(
         sampler="dpmpp_2m",
         steps=2,
         batch_size=CONFIG.train.batch_size,
-        reference=str(next(measured.glob("reference_pixels8_1437_*.npz"))),
     )
-    (record,) = evaluate(tmp_path, trained, settings, ["fid"]).values()
-    # Whether that is a whole training set the file does not say.
-    assert record["numbers"][0]["name"] == f"{NAME}_vs_1437"
+    record = evaluate(tmp_path, trained, settings, ["fid"])[NAME]
+    assert record["numbers"][0]["name"] == NAME
     value = logged(measured)[trained.step]
     assert record["numbers"][0]["value"] == pytest.approx(value, rel=1e-9)
     real = DIGITS.train[np.arange(1437)].reshape(1437, -1) / 255
-    with np.load(settings.reference) as reference:
+    with np.load(next(measured.glob("reference_pixels8_1437_*.npz"))) as reference:
         np.testing.assert_allclose(reference["mu"], real.mean(0), atol=1e-6)
         np.testing.assert_allclose(reference["sigma"], np.cov(real.T), atol=1e-6)
 
