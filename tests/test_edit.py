@@ -87,6 +87,7 @@ def files(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_inpaint_keeps_what_is_black_and_paints_what_is_white(
     workdir: Path, files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -73,6 +73,7 @@ def test_a_program_draws_the_same_images_without_this_project(
         assert (apart <= 1).mean() >= 0.999
 
 
+@pytest.mark.slow
 def test_a_folder_of_diffusers_draws_the_same_images_here(
     weights: Path, tmp_path: Path
 ) -> None:

@@ -128,6 +128,7 @@ def test_what_is_nowhere_is_one_sentence(cache: Path) -> None:
             fetch(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "code", "sentence"),
     [

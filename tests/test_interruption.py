@@ -20,6 +20,7 @@ command.leave(command.run(main, []))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "code", "out", "err"),
     [

@@ -48,6 +48,7 @@ def test_karras_times_have_their_sigmas() -> None:
     np.testing.assert_allclose(GRID.sigma / GRID.alpha, FIXTURE["sigmas"], rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAME)
 def test_k_diffusion_draws_the_same_images(name: str) -> None:
     # The second step of its third order is of another formula of second order, where

@@ -50,6 +50,7 @@ def test_no_steps_return_the_picture_and_all_steps_are_sampling() -> None:
     assert 0 < abs(edited - plain).max() < 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_steps", [100, 300, 600])
 def test_the_share_of_a_picture_that_is_kept_is_that_of_bayes_rule(
     num_steps: int,

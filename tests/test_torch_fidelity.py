@@ -69,6 +69,7 @@ def test_every_tensor_of_their_file_has_its_place() -> None:
     assert sum(x.size for x in jax.tree.leaves(variables())) == sum(sizes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["MaxPool_2", *BLOCKS, "2048", "logits_unbiased"])
 def test_every_part_of_the_network_agrees(name: str) -> None:
     theirs = THEIRS[f"network/{name}"]
