@@ -128,7 +128,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_though_its_source_is_gone(
         gone.rename(source)
     said = capsys.readouterr().out
     assert f"from step 1\nits step 0 was {source}, which is not read again" in said
-    assert "initialised from" not in said
+    assert "\ninitialised from" not in said
     for ema in (True, False):
         resumed, whole = (restore_weights(w, ema=ema)[0] for w in (workdir, tuned))
         jax.tree.map(np.testing.assert_array_equal, resumed, whole)

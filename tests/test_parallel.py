@@ -267,6 +267,7 @@ import jax
 import numpy as np
 from ddpm_jax import checkpoint
 from ddpm_jax import parallel
+from ddpm_jax import processes
 index, address, workdir = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 jax.config.update("jax_num_cpu_devices", 2)
 jax.distributed.initialize(
