@@ -1,5 +1,6 @@
 """What a figure shows is what the functions behind it say, each in its place."""
 
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -130,15 +131,9 @@ def test_copies_part_at_the_t_of_their_row(tmp_path: Path) -> None:
     path, = write_shared(tmp_path, MODEL, t=(8, 4), **options)  # fmt: skip
     grid = make_time_grid(PARTS.schedule, 5)
     for row, num_steps in zip(tiles(path, 2, 4).astype(int), (4, 2), strict=True):
-        shape = (1, *PARTS.shape)
-        family = share_latent(
-            {},
-            keys_of(1, 1),
-            shape,
-            copies=3,
-            num_steps=num_steps,
-            **model_on(grid, PARTS),
-        )
+        options = {"copies": 3, "num_steps": num_steps, **model_on(grid, PARTS)}
+        share = partial(share_latent, {}, shape=(1, *PARTS.shape), **options)
+        family = jax.jit(share)(keys_of(1, 1))
         assert abs(row[0] - rounded(family.x_t)[0]).max() <= 1
         assert abs(row[1:] - rounded(family.x_0)[0]).max() <= 1
 
@@ -152,15 +147,9 @@ def test_an_interpolation_takes_all_steps_from_the_t_of_its_row(
     ends = to_model_range(jnp.asarray(SIX[:2]))
     grid = make_time_grid(PARTS.schedule, 5)
     for row, num_steps in zip(tiles(written[-1], 2, 5), (3, 5), strict=True):
-        expected = interpolate(
-            {},
-            keys_of(2, 1),
-            ends[:1],
-            ends[1:],
-            lambdas=options["lambdas"],
-            num_steps=num_steps,
-            **model_on(grid, PARTS),
-        )
+        model = {"num_steps": num_steps, **model_on(grid, PARTS)}
+        mixed = partial(interpolate, {}, lambdas=options["lambdas"], **model)
+        expected = jax.jit(mixed)(keys_of(2, 1), ends[:1], ends[1:])
         assert abs(row[1:4].astype(int) - rounded(expected)[0]).max() <= 1
 
 
@@ -172,15 +161,14 @@ def test_the_model_answers_with_noise_known_estimated_and_by_a_draw() -> None:
     truth = np.asarray(to_model_range(jnp.asarray(SIX)))
     assert (noisy - truth).std() * HALF == pytest.approx(level, rel=0.15)
     grid = denoising_grid(PARTS.schedule, level / HALF, 100)
-    model = {"schedule": PARTS.schedule, **PARTS.sampler}
+    mean = partial(denoise, {}, schedule=PARTS.schedule, **PARTS.sampler)
+    sample = partial(denoise_sample, {}, **model_on(grid, PARTS))
     expected = {
         "clean": truth,
         "noisy": noisy,
-        "model": denoise({}, noisy, noise=level / HALF, **model),
-        "model, blind": denoise({}, noisy, noise=estimate_noise(noisy), **model),
-        "model, a draw": denoise_sample(
-            {}, keys_of(seed, 6), jnp.asarray(noisy), **model_on(grid, PARTS)
-        ),
+        "model": jax.jit(partial(mean, noise=level / HALF))(noisy),
+        "model, blind": jax.jit(mean)(noisy, noise=estimate_noise(noisy)),
+        "model, a draw": jax.jit(sample)(keys_of(seed, 6), noisy),
     }
     answers = {x.name: x for x in compare(MODEL, SIX, level, seed, batch_size=4)}
     for name, images in expected.items():
