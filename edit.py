@@ -10,14 +10,13 @@ from tyro.conf import OmitSubcommandPrefixes
 from tyro.conf import configure
 
 from ddpm_jax import command
-from ddpm_jax.data.fit import FITS
+from ddpm_jax.config import Fit
 from ddpm_jax.denoise_mode import Denoise
 from ddpm_jax.edit_modes import Colourise
 from ddpm_jax.edit_modes import Deblur
 from ddpm_jax.edit_modes import Img2img
 from ddpm_jax.edit_modes import Inpaint
 from ddpm_jax.edit_modes import Upscale
-from ddpm_jax.spelling import one_of
 
 
 @configure(CascadeSubcommandArgs, OmitArgPrefixes, OmitSubcommandPrefixes)
@@ -43,7 +42,7 @@ class Edit(command.ModelOptions):
     their names: one for all pictures, or one for each."""
     guidance: float = 1.0
     """Classifier-free guidance towards the label; 1 is none, 2 a usual scale."""
-    fit: str = "crop"
+    fit: Fit = "crop"
     """How a picture of another size is brought to the right one; see docs/data.md."""
     batch_size: int = 64
     """Pictures edited at a time."""
@@ -54,8 +53,6 @@ def main(arguments: list[str]) -> int:
     options = command.parse(Edit, arguments)
     command.check_range(options, num=(1, None), batch_size=(1, None))
     command.check_range(options, seed=(0, 2**32 - 1))
-    if options.fit not in FITS:
-        raise ValueError(f"--fit is {options.fit!r}{one_of(options.fit, FITS)}")
     if options.out.exists() and not options.out.is_dir():
         raise ValueError(f"--out {options.out} is a file; give a folder")
     command.set_up_jax()

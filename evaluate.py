@@ -9,7 +9,7 @@ from ddpm_jax.evaluation.settings import Settings
 
 
 @dataclass(frozen=True)
-class Evaluate(command.ModelOptions, Settings):
+class Evaluate(Settings, command.ModelOptions):
     """Measures a trained model; prints and stores each number with its protocol.
 
     Needs the workdir of a run, and its images. After an interruption the same command

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ddpm_jax import command
+from ddpm_jax.config import Sampler
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Export(command.ModelOptions):
     """A folder for DDPMPipeline, a file of weights, or the sampler as a program."""
     out: Path | None = None
     """The new folder, or the file of weights."""
-    sampler: command.Sampler | None = None
+    sampler: Sampler | None = None
     """The chain of a program, as of sample.py, or the scheduler of a folder, ddpm or
     ddim; the model's own if not given."""
     steps: int | None = None

@@ -8,7 +8,7 @@ from ddpm_jax import command
 
 
 @dataclass(frozen=True)
-class Sample(command.ModelOptions):
+class Sample(command.ChainOptions, command.ModelOptions):
     """Draws images from a trained model, or noises a picture with --forward.
 
     Needs only the workdir of a run. Image i depends on the seed and i alone, whatever
@@ -24,23 +24,6 @@ class Sample(command.ModelOptions):
     """Which images."""
     out: Path = Path("samples")
     """The folder for grid.png and samples.npz (uint8 [N, H, W, C] under arr_0)."""
-    sampler: command.Sampler | None = None
-    """ddpm is the paper's chain, and taken if not given, but for a folder of diffusers
-    whose own is ddim; for all but ddpm give --steps, 10 to 50."""
-    steps: int | None = None
-    """Steps of the chain; all that the model was trained on if not given."""
-    spacing: command.Spacing | None = None
-    """Where the steps of a short chain lie; if not given the model's own, or uniform,
-    and karras for heun and edm."""
-    eta: float = 0.0
-    """Noise of ddim, from 0, none, to 1, as much as the ancestral chain's."""
-    label: tuple[str, ...] = ()
-    """Classes to draw, one after another, of a model that was trained with labels:
-    their numbers, or their names."""
-    guidance: float = 1.0
-    """Classifier-free guidance towards the label; 1 is none, 2 a usual scale."""
-    threshold: float | None = None
-    """Dynamic thresholding: the percentile, such as 0.995; clipping if not given."""
     batch_size: int = 64
     """Images drawn at a time."""
     progressive: bool = False

@@ -23,7 +23,7 @@ import tyro
 
 from ddpm_jax.best import Step
 from ddpm_jax.config import Config
-from ddpm_jax.config import Sampler as Sampler
+from ddpm_jax.config import Sampler
 from ddpm_jax.config import flatten
 from ddpm_jax.spelling import one_of
 from ddpm_jax.validation import load_config
@@ -56,6 +56,29 @@ class ModelOptions:
     """Take the checkpoint of this training step, or best; the newest if not given."""
     ema: bool = True
     """Take the running average of the parameters, as the paper does."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ChainOptions:
+    """By which chain a script draws; `sampling.chain_of` reads it."""
+
+    sampler: Sampler | None = None
+    """ddpm is the paper's chain, and taken if not given, but for a folder of diffusers
+    whose own is ddim; for all but ddpm give --steps, 10 to 50."""
+    steps: int | None = None
+    """Steps of the chain; all that the model was trained on if not given."""
+    spacing: Spacing | None = None
+    """Where the steps of a short chain lie; if not given the model's own, or uniform,
+    and karras for heun and edm."""
+    eta: float = 0.0
+    """Noise of ddim, from 0, none, to 1, as much as the ancestral chain's."""
+    label: tuple[str, ...] = ()
+    """Classes to draw, one after another, of a model that was trained with labels:
+    their numbers, or their names."""
+    guidance: float = 1.0
+    """Classifier-free guidance towards the label; 1 is none, 2 a usual scale."""
+    threshold: float | None = None
+    """Dynamic thresholding: the percentile, such as 0.995; clipping if not given."""
 
 
 def parse(kind: type[Options], arguments: list[str]) -> Options:

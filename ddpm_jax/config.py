@@ -31,10 +31,11 @@ Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 CountOrZero = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
-# The names of SAMPLERS and of EXTRACTORS, which tests hold them to.
+# The names of SAMPLERS, FITS and EXTRACTORS, which tests hold them to.
 Sampler = Literal[
     "ddpm", "ddim", "dpmpp_2m", "dpmpp_3m", "unipc_2", "unipc_3", "heun", "edm"
 ]
+Fit = Literal["crop", "pad", "pad_white", "stretch"]
 ExtractorName = Literal["inception", "pixels8", "digits_cnn", "cifar10_cnn"]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
@@ -133,7 +134,7 @@ class Data:
     """Height and width in pixels; None: as the source has them."""
     channels: Literal[1, 3, 4] | None = None
     """1 gray, 3 RGB (transparency over white), 4 RGBA; None: as the source has them."""
-    fit: Literal["crop", "pad", "pad_white", "stretch"] = "crop"
+    fit: Fit = "crop"
     """How images of another shape are brought to image_size."""
     held_out: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Share of the images to hold out; None: the source's own rule."""

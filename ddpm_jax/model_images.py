@@ -1,14 +1,11 @@
 """The images that a trained model is compared with: those of its run, or others."""
 
 import dataclasses
-from typing import Literal
 
+from ddpm_jax.config import Fit
 from ddpm_jax.config import dataset_of
 from ddpm_jax.data import Dataset
 from ddpm_jax.sampling import Trained
-
-Fit = Literal["crop", "pad", "pad_white", "stretch"]
-"""How an image of another size is brought to the right one; see docs/data.md."""
 
 
 def images_of(trained: Trained, source: str | None, fit: Fit | None = None) -> Dataset:
@@ -21,10 +18,6 @@ def images_of(trained: Trained, source: str | None, fit: Fit | None = None) -> D
       FileNotFoundError, ValueError: if they can't be had, or are of another size.
     """
     data = trained.config.data
-    if trained.origin is not None and source is None:
-        raise ValueError(
-            "a model of another project comes without its images; give --data"
-        )
     if source is not None and fit is None:
         data = dataclasses.replace(data, image_size=None, channels=None)
     data = dataclasses.replace(data, source=source or data.source, fit=fit or data.fit)

@@ -4,27 +4,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_parallel import in_two_processes
 from test_sample_quality import DIGITS
 from test_sample_quality import evaluate
 from test_sample_quality import settings_of
 from test_sample_quality import trained as trained
+from two_processes import in_two_processes
 
 from ddpm_jax.sampling import Trained
 
 METRICS = ["nll", "is", "pr"]
 WORKER = """
-import sys
 import time
-from pathlib import Path
-import jax
 from ddpm_jax import sample_files
-index, address, out = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
-jax.config.update("jax_num_cpu_devices", 2)
-jax.distributed.initialize(
-    address, num_processes=2, process_id=index, coordinator_bind_address=address,
-    heartbeat_timeout_seconds=10,
-)
 from test_evaluation_processes import METRICS
 from test_sample_quality import evaluate, settings_of, untrained
 
@@ -35,13 +26,13 @@ read = sample_files.read
 def read_late(*arguments):
     # The second process is late to read what the first deletes.
     for _ in range(40 * index):
-        if (out / "metrics.json").exists():
+        if (workdir / "metrics.json").exists():
             break
         time.sleep(0.05)
     return read(*arguments)
 
 sample_files.read = read_late
-records = evaluate(out, untrained(), settings_of(out / "x.npz"), METRICS)
+records = evaluate(workdir, untrained(), settings_of(workdir / "x.npz"), METRICS)
 print(*(n["value"] for record in records.values() for n in record["numbers"]))
 """
 

@@ -20,6 +20,7 @@ from test_docs import commands
 from ddpm_jax import command
 from ddpm_jax import parallel
 from ddpm_jax.build import init_params
+from ddpm_jax.config import NOT_GIVEN
 from ddpm_jax.denoise_mode import Denoise
 from ddpm_jax.edit_files import write_edits
 from ddpm_jax.images import enlarge
@@ -274,7 +275,8 @@ def test_images_of_another_size_are_refused_unless_they_may_be_changed(
 
 
 def test_a_model_of_another_project_has_no_images_of_its_own() -> None:
-    other = MODEL._replace(origin="a folder of diffusers")
+    data = dataclasses.replace(MODEL.config.data, source=NOT_GIVEN)
+    other = MODEL._replace(config=dataclasses.replace(MODEL.config, data=data))
     with pytest.raises(ValueError, match="comes without its images; give --data"):
         images_of(other, None)
     assert len(images_of(other, "digits").train) == 1437

@@ -1,7 +1,3 @@
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from two_processes import in_two_processes
 
 from ddpm_jax import parallel
 from ddpm_jax import processes
@@ -262,18 +259,11 @@ def test_fetch_reads_every_dtype_as_a_float() -> None:
 
 
 TWO_PROCESSES = """
-import sys
 import jax
 import numpy as np
 from ddpm_jax import checkpoint
 from ddpm_jax import parallel
 from ddpm_jax import processes
-index, address, workdir = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-jax.config.update("jax_num_cpu_devices", 2)
-jax.distributed.initialize(
-    address, num_processes=2, process_id=index, coordinator_bind_address=address,
-    heartbeat_timeout_seconds=10,
-)
 from test_parallel import fresh, mapped_step, rows_of
 state, key = parallel.replicate(fresh()), parallel.replicate(jax.random.key(3))
 own = rows_of(8)[processes.process_slice(8)]
@@ -289,35 +279,6 @@ with checkpoint.open_checkpoints(workdir, keep=2) as checkpoints:
 state, metrics = step(state, parallel.shard(own), key)
 print(*np.asarray(state.w).ravel().tolist())
 """
-
-
-def in_two_processes(program: str, workdir: Path) -> list[str]:
-    """What two processes print: program is given its number, an address, workdir."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", program, str(index), address, str(workdir)],
-            cwd=ROOT,
-            env={
-                **os.environ,
-                "JAX_PLATFORMS": "cpu",
-                "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for index in range(2)
-    ]
-    try:
-        outputs = [worker.communicate(timeout=60) for worker in workers]
-    finally:
-        for worker in workers:
-            worker.kill()
-    assert [worker.returncode for worker in workers] == [0, 0], outputs
-    return [out for out, _ in outputs]
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ from ddpm_jax.chains import check_chain
 from ddpm_jax.config import Config
 from ddpm_jax.config import Data
 from ddpm_jax.config import Objective
+from ddpm_jax.config import Sampler
 from ddpm_jax.samplers import SAMPLERS
 from ddpm_jax.spacings import SPACINGS
 
@@ -121,7 +122,7 @@ def test_every_sampler_takes_what_a_config_describes(
 
 
 def test_the_choices_of_the_scripts_are_those_there_are() -> None:
-    assert get_args(command.Sampler) == tuple(SAMPLERS)
+    assert get_args(Sampler) == tuple(SAMPLERS)
     assert get_args(command.Spacing) == tuple(SPACINGS)
 
 

@@ -1,18 +1,14 @@
 """A whole run in two processes, as on two hosts, and a signal that reaches one."""
 
 import dataclasses
-import os
 import re
 import signal
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny
-from test_scripts import ROOT
+from two_processes import start_two
 
 from ddpm_jax import parallel
 from ddpm_jax import processes
@@ -22,53 +18,27 @@ from ddpm_jax.train_loop import train
 
 WORKER = """
 import dataclasses
-import sys
-from pathlib import Path
-import jax
-index, address, workdir, steps = sys.argv[1:]
-jax.config.update("jax_num_cpu_devices", 1)
-jax.distributed.initialize(
-    address, num_processes=2, process_id=int(index), coordinator_bind_address=address,
-    heartbeat_timeout_seconds=30,
-)
 import tiny
+from two_processes import start_two
 from ddpm_jax import command
 from ddpm_jax.train_loop import train
 log = dataclasses.replace(
     tiny.CONFIG.log, every=2, eval_every=10, sample_every=10, checkpoint_every=1000
 )
-config = dataclasses.replace(tiny.with_train(steps=int(steps)), log=log)
+config = dataclasses.replace(tiny.with_train(steps=int(sys.argv[4])), log=log)
 def main(arguments):
-    train(config, Path(workdir), allow_config_change=True)
+    train(config, workdir, allow_config_change=True)
     return 0
 sys.exit(command.run(main, []))
 """
-
-
-def worker(index: int, address: str, workdir: Path, steps: int) -> subprocess.Popen:
-    path = f"{ROOT}:{ROOT / 'tests'}"
-    return subprocess.Popen(
-        [sys.executable, "-c", WORKER, str(index), address, str(workdir), str(steps)],
-        cwd=ROOT,
-        env={**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": path},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
 @pytest.mark.slow
 def test_two_processes_stop_at_one_step_and_go_on_as_one_process_would(
     tmp_path: Path,
 ) -> None:
-    workdir, address = tmp_path / "two", free_address()
-    workers = [worker(index, address, workdir, 100_000) for index in range(2)]
+    workdir = tmp_path / "two"
+    workers = start_two(WORKER, workdir, "100000", devices=1)
     try:
         assert workers[0].stdout
         for line in workers[0].stdout:

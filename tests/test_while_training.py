@@ -13,8 +13,8 @@ import jax
 import numpy as np
 import pytest
 import tiny
-from test_parallel import in_two_processes
 from test_scripts import run
+from two_processes import in_two_processes
 
 from ddpm_jax import parallel
 from ddpm_jax.build import build
@@ -25,7 +25,7 @@ from ddpm_jax.config import ExtractorName
 from ddpm_jax.data import load
 from ddpm_jax.evaluation import while_training
 from ddpm_jax.evaluation.records import evaluate
-from ddpm_jax.evaluation.task import Settings
+from ddpm_jax.evaluation.settings import Settings
 from ddpm_jax.evaluation.while_training import Metric
 from ddpm_jax.evaluation.while_training import compile_metric
 from ddpm_jax.evaluation.while_training import measure
@@ -248,16 +248,7 @@ def test_the_training_images_are_measured_once(
 
 
 TWO_PROCESSES = """
-import sys
 import threading
-from pathlib import Path
-import jax
-index, address, workdir = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
-jax.config.update("jax_num_cpu_devices", 2)
-jax.distributed.initialize(
-    address, num_processes=2, process_id=index, coordinator_bind_address=address,
-    heartbeat_timeout_seconds=10,
-)
 from ddpm_jax.evaluation.while_training import measure
 from test_while_training import NAME, compiled, params
 print(measure(compiled(workdir), params(0), threading.Event())[NAME])

@@ -12,9 +12,9 @@ from ddpm_jax.build import conditioned
 from ddpm_jax.dequantisation import bits_of
 from ddpm_jax.dequantisation import dequantise
 from ddpm_jax.evaluation.image_rows import measured_rows
+from ddpm_jax.evaluation.settings import Settings
 from ddpm_jax.evaluation.task import Measured
 from ddpm_jax.evaluation.task import Number
-from ddpm_jax.evaluation.task import Settings
 from ddpm_jax.evaluation.task import Task
 from ddpm_jax.evaluation.task import number
 from ddpm_jax.images import to_model_range

@@ -27,10 +27,10 @@ from ddpm_jax.evaluation import nll
 from ddpm_jax.evaluation import nll_ode
 from ddpm_jax.evaluation import sample_quality
 from ddpm_jax.evaluation.image_rows import forget_rows
+from ddpm_jax.evaluation.settings import Settings
 from ddpm_jax.evaluation.task import Measured
 from ddpm_jax.evaluation.task import Metric
 from ddpm_jax.evaluation.task import Number
-from ddpm_jax.evaluation.task import Settings
 from ddpm_jax.evaluation.task import Task
 from ddpm_jax.files import locked
 from ddpm_jax.files import replacing

@@ -4,13 +4,16 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from ddpm_jax.command import Sampler
-from ddpm_jax.command import Spacing
+from ddpm_jax.command import ChainOptions
+from ddpm_jax.config import Fit
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
-    """How a model is evaluated; which metrics read an option comes first."""
+class Settings(ChainOptions):
+    """How a model is evaluated; which metrics read an option comes first.
+
+    The chain is of fid, kid, is and pr: it draws their samples.
+    """
 
     seed: int = 0
     """Of all noise."""
@@ -18,7 +21,7 @@ class Settings:
     """Images at a time."""
     data: str | None = None
     """The images, as in a config's data.source; those of its own run if not given."""
-    fit: Literal["crop", "pad", "pad_white", "stretch"] | None = None
+    fit: Fit | None = None
     """How --data of another size is brought to the model's; refused if not given."""
     split: Literal["held_out", "train"] = "held_out"
     """nll, nll_ode: which of them."""
@@ -39,21 +42,6 @@ class Settings:
     """fid, kid, is, pr: whose features: inception, pixels8, digits_cnn, cifar10_cnn."""
     weights: Path | None = None
     """The file of the extractor's weights, where it is not the usual one."""
-    sampler: Sampler | None = None
-    """fid, kid, is, pr: how samples are drawn, as in sample.py."""
-    steps: int | None = None
-    """Steps of the chain; all that the model was trained on if not given."""
-    spacing: Spacing | None = None
-    """Where the steps of a short chain lie; the model's own, or uniform."""
-    eta: float = 0.0
-    """Noise of ddim, from 0 to 1."""
-    label: tuple[str, ...] = ()
-    """Classes to draw, one after another, of a model that was trained with labels:
-    their numbers, or their names."""
-    guidance: float = 1.0
-    """Classifier-free guidance towards the label; 1 is none."""
-    threshold: float | None = None
-    """Dynamic thresholding: the percentile; clipping if not given."""
     draws: int = 1
     """nll: draws of the noise for each term of the bound."""
     cdf: Literal["exact", "tanh"] = "exact"

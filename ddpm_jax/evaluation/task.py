@@ -18,7 +18,6 @@ from typing import NamedTuple
 import numpy as np
 
 from ddpm_jax.chains import Chain
-from ddpm_jax.config import dataset_of
 from ddpm_jax.data import Dataset
 from ddpm_jax.data import Images
 from ddpm_jax.data import crc32_of
@@ -27,9 +26,10 @@ from ddpm_jax.data.order import permutation
 from ddpm_jax.evaluation.feature_rows import Source
 from ddpm_jax.evaluation.sample_sources import of_images
 from ddpm_jax.evaluation.sample_sources import samples_of
-from ddpm_jax.evaluation.settings import Settings as Settings
+from ddpm_jax.evaluation.settings import Settings
 from ddpm_jax.metrics.extractors import Extractor
 from ddpm_jax.metrics.extractors import make_extractor
+from ddpm_jax.model_images import images_of
 from ddpm_jax.rate_distortion import Estimate
 from ddpm_jax.sampling import Trained
 from ddpm_jax.sampling import chain_of
@@ -66,23 +66,7 @@ class Task:
         Raises:
           FileNotFoundError, ValueError: if they are not there, or of another size.
         """
-        data, settings = self.trained.config.data, self.settings
-        source, fit = settings.data or data.source, settings.fit or data.fit
-        data = dataclasses.replace(data, source=source, fit=fit)
-        if settings.data is not None and settings.fit is None:
-            data = dataclasses.replace(data, image_size=None, channels=None)
-        try:
-            dataset = dataset_of(data)
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f"{error}; give --data, where it is") from None
-        shape = dataset.train.shape[1:]
-        if shape != self.trained.parts.shape:
-            raise ValueError(
-                f"the images of {source} are {shape} and the model's "
-                f"{self.trained.parts.shape} (height, width, channels); give others, "
-                "or --fit crop, which changes them"
-            )
-        return dataset
+        return images_of(self.trained, self.settings.data, self.settings.fit)
 
     @cached_property
     def extractor(self) -> Extractor:

@@ -27,7 +27,7 @@ from ddpm_jax.data import Images
 from ddpm_jax.data import crc32_of_some
 from ddpm_jax.evaluation.sample_protocols import label
 from ddpm_jax.evaluation.sample_protocols import samples_protocol
-from ddpm_jax.evaluation.task import Settings
+from ddpm_jax.evaluation.settings import Settings
 from ddpm_jax.evaluation.task import Task
 from ddpm_jax.meter import image_bar
 from ddpm_jax.metrics.extractors import Features

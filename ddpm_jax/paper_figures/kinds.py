@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ddpm_jax.config import Fit
 from ddpm_jax.data import Dataset
-from ddpm_jax.model_images import Fit
 from ddpm_jax.model_images import images_of
 from ddpm_jax.sampling import Trained
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from tyro.conf import Positional
 
+from ddpm_jax.config import Fit
 from ddpm_jax.data.decode import Policy
-from ddpm_jax.model_images import Fit
 from ddpm_jax.paper_figures.features import image_features
 from ddpm_jax.paper_figures.kinds import Kind
 from ddpm_jax.paper_figures.kinds import KindWithImages
