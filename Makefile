@@ -62,7 +62,7 @@ check-oldest: .venvs/oldest/.installed  ## the suite on the oldest Python and pa
 
 check-newest: .venvs/newest/.installed  ## every test, slow ones too, on the newest Python and packages
 	.venvs/newest/bin/mypy
-	JAX_DISABLE_MOST_OPTIMIZATIONS=0 .venvs/newest/bin/python -m pytest $(PARALLEL)
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 XLA_FLAGS= .venvs/newest/bin/python -m pytest $(PARALLEL)
 
 # The numbers of a narrow network and a few rounds mean little: this shows that all
 # works. docs/performance.md has the commands of the real ones.

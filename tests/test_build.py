@@ -189,6 +189,7 @@ def test_a_network_with_dropout_has_a_mask_for_each_image() -> None:
     np.testing.assert_allclose(same[[0, 2]], other[[0, 2]], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_dropout_is_off_without_keys_and_changes_the_loss_with_them() -> None:
     root, x_0 = per_image.image_keys(jax.random.key(2), 3), jnp.clip(X, -1, 1)
 

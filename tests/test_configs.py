@@ -112,12 +112,29 @@ def test_every_config_loads_and_its_network_takes_its_images(name: str) -> None:
     assert build(config).shape == (*config.data.image_size, config.data.channels)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if named_count(n)])
+# A network of each size and kind; tracing another takes seconds.
+QUICK = ("celeba_hq256", "cifar", "digits")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+        for name in NAMES
+        if named_count(name)
+    ],
+)
 def test_the_network_has_the_parameters_that_the_card_names(name: str) -> None:
     assert parameter_count(name) == named_count(name)
 
 
-@pytest.mark.parametrize("name", PAPER)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if "large" in name else ())
+        for name in PAPER
+    ],
+)
 def test_the_papers_runs_have_the_papers_numbers(name: str) -> None:
     config, (millions, *numbers) = config_of(name), PAPER[name]
     train, data = config.train, config.data
@@ -156,6 +173,7 @@ def test_a_row_of_table_2_differs_from_cifar_in_its_objective_only(row: str) -> 
     assert got == TABLE_2[row]
 
 
+@pytest.mark.slow
 def test_a_learned_variance_costs_the_last_convolution_one_more_output_each() -> None:
     more = parameter_count("ablation_eps_vlb_learned") - parameter_count("cifar")
     assert more == 3 * (3 * 3 * 128 + 1)

@@ -66,7 +66,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trained]
 
 
 # Between them these have every key and every kind of layer of the others.
-QUICK = {"classes", "heads"}
+QUICK = {"classes"}
 BY_COST = [
     pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
     for name in NETWORKS

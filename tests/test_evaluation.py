@@ -107,6 +107,7 @@ def test_evaluate_prints_and_stores_each_number_with_its_protocol(
     assert sorted(path.name for path in out.iterdir()) == sorted(files)
 
 
+@pytest.mark.slow
 def test_the_tables_add_up_to_the_numbers_and_the_picture_is_one(
     trained: Trained, tmp_path: Path
 ) -> None:

@@ -145,9 +145,8 @@ def test_what_a_run_began_as_is_in_its_folder_its_checkpoints_and_what_is_said(
     assert said.endswith(f"of it still what it was initialised from, {source}")
 
 
-@pytest.mark.parametrize(
-    "began", ["source", pytest.param("tuned", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("began", ["source", "tuned"])
 def test_another_beginning_of_the_same_run_is_refused_or_of_no_effect(
     began: str, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:

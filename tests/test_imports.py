@@ -12,6 +12,7 @@ HEAVY = (
     "lmdb",
     "matplotlib",
     "orbax",
+    "resvg_py",
     "sklearn",
     "tensorboardX",
     "tensorflow",
@@ -20,7 +21,10 @@ HEAVY = (
 
 
 def test_importing_the_package_loads_no_heavy_library() -> None:
-    code = f"import sys, ddpm_jax; print(*sorted(set({HEAVY}) & set(sys.modules)))"
+    code = (
+        "import sys, ddpm_jax, ddpm_jax.data\n"
+        f"print(*sorted(set({HEAVY}) & set(sys.modules)))"
+    )
     command = [sys.executable, "-c", code]
     result = subprocess.run(command, check=True, capture_output=True, text=True)
     assert result.stdout.split() == []

@@ -113,15 +113,20 @@ def test_the_squared_errors_are_of_what_the_network_predicts() -> None:
     x_0 = pixels(3)
     t, eps, x_t = draw(KEY, x_0, SCHEDULE)
     mean, _ = q_posterior(SCHEDULE, x_0, x_t, t)
-    with jax.numpy_dtype_promotion("strict"):
-        losses = (
+
+    @jax.jit
+    def losses(x_0: jax.Array) -> tuple[jax.Array, ...]:
+        return (
             simple_loss({}, KEY, x_0, eps_fn=zeros, schedule=SCHEDULE),
             x0_loss({}, KEY, x_0, x0_fn=zeros, schedule=SCHEDULE),
             mean_loss({}, KEY, x_0, mean_fn=zeros, schedule=SCHEDULE),
             v_loss({}, KEY, x_0, v_fn=zeros, schedule=SCHEDULE),
         )
+
+    with jax.numpy_dtype_promotion("strict"):
+        found = losses(x_0)
     v = predict_v(SCHEDULE, x_0, t, eps)
-    for loss, target in zip(losses, (eps, x_0, mean, v), strict=True):
+    for loss, target in zip(found, (eps, x_0, mean, v), strict=True):
         np.testing.assert_allclose(loss, (target**2).mean((1, 2, 3)), rtol=1e-6)
 
 

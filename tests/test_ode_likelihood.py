@@ -108,6 +108,7 @@ SETS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", [LINEAR, COSINE], ids=["linear", "cosine"])
 @pytest.mark.parametrize("name", SETS)
 def test_the_density_is_exact_where_the_data_are_normal(

@@ -63,6 +63,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_neither_torch_nor_diffusers_nor_tensorflow_is_needed(folder: Path) -> None:
     line = [sys.executable, "-c", READ, str(folder)]
     found = subprocess.run(line, cwd=ROOT, check=True, capture_output=True, text=True)

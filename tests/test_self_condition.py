@@ -165,7 +165,7 @@ def test_the_guess_sends_no_gradient() -> None:
         return model(params, X, T).sum()
 
     params = jnp.array([0.2, 0.5, 0.1])
-    gradient = jax.grad(loss)(params)
+    gradient = jax.jit(jax.grad(loss))(params)
     # Through the guess, x_t and the constant would count 0.5 times more where shown.
     np.testing.assert_allclose(gradient[0], X.sum(), rtol=1e-5)
     np.testing.assert_allclose(gradient[2], X.size, rtol=1e-5)
@@ -182,8 +182,9 @@ def test_a_network_of_a_config_draws_and_has_a_loss(prediction: str) -> None:
     params = jax.tree.map(lambda x: rng.normal(size=x.shape, scale=0.1), shapes)
     x = jnp.asarray(rng.normal(size=(2, 8, 8, 1)), jnp.float32)
     t = jnp.array([1, 3])
-    bare = parts.network(params, x, t)
-    zeros = parts.network(params, jnp.concatenate([x, 0 * x], axis=-1), t)
+    network = jax.jit(parts.network)
+    bare = network(params, x, t)
+    zeros = network(params, jnp.concatenate([x, 0 * x], axis=-1), t)
     np.testing.assert_array_equal(bare, zeros)
     chain = functools.partial(sample_images, parts=parts, chain=Chain("ddim", 3))
     shared = params, jax.random.key(0)

@@ -156,9 +156,8 @@ def run(name: str, accumulate: int = 1) -> tuple[TrainState, list[float]]:
     return state, losses
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param("antithetic", marks=pytest.mark.slow), "importance"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["antithetic", "importance"])
 def test_the_same_t_and_history_on_two_devices_as_on_one(name: str) -> None:
     key, both = parallel.replicate(TRAIN_KEY), parallel.replicate(first_state())
     step = partial(step_of(name), axis_name=parallel.AXIS)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from typing import NamedTuple
+from typing import get_args
 
 import jax
 import numpy as np
@@ -25,6 +26,7 @@ from tyro.conf import Positional
 
 from ddpm_jax import command
 from ddpm_jax.chains import Chain
+from ddpm_jax.config import Sampler
 from ddpm_jax.data import Dataset
 from ddpm_jax.data.dataset import Images
 from ddpm_jax.files import replacing
@@ -66,6 +68,8 @@ class Options:
     """Images of each cell."""
     batch_size: int = 250
     """Images drawn at a time; all batches but the first are timed."""
+    samplers: tuple[Sampler, ...] = get_args(Sampler)
+    """Which ones; the page is of all, drawn at once or some at a time."""
     steps: tuple[int, ...] = (5, 10, 20, 50, 1000)
     """Steps of the chains."""
     measured: tuple[int, ...] = (5, 10, 20, 50, 1000)
@@ -108,7 +112,7 @@ def cells(trained: Trained, options: Options) -> Iterator[Cell]:
     folder = ROOT / "runs" / "samplers" / options.name
     for steps in options.steps:
         num = options.num if steps in options.measured else SHOWN
-        for sampler in SAMPLERS:
+        for sampler in options.samplers:
             yield cell_of(folder, trained, sampler, steps, num, options.batch_size)
 
 
