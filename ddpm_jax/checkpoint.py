@@ -8,8 +8,10 @@ best. All is written as plain arrays: what 8 devices saved, 1 restores. Writing 
 in the background, from a copy; a folder gets its final name when it is complete.
 """
 
+import asyncio
 import contextlib
 import os
+import textwrap
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -20,6 +22,7 @@ from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ddpm_jax.best import KeepBest
 from ddpm_jax.best import Scores
@@ -147,8 +150,8 @@ def restore_weights(
 
     Needs neither the network nor the optimiser; ema chooses ema_params over params,
     and step another checkpoint, "best" the one with the lowest score. Raises
-    FileNotFoundError naming the steps there are, ValueError if the checkpoint is
-    damaged or has no such weights, or if none has a score.
+    FileNotFoundError naming the steps there are, ValueError if the checkpoint has no
+    such weights, or if none has a score, and DamagedCheckpointError with what to do.
     """
     steps = _steps(workdir)
     chosen = _best(workdir) if step == "best" else step
@@ -160,8 +163,21 @@ def restore_weights(
             f"{_folder(workdir)}" + (f": the steps there are {steps}" if steps else "")
         )
     name = "ema_params" if ema else "params"
-    items, config = _read(_folder(workdir) / str(chosen), only=name)
+    path = _folder(workdir) / str(chosen)
+    try:
+        items, config = _read(path, only=name)
+    except DamagedCheckpointError as error:
+        others = [other for other in reversed(steps) if other != chosen]
+        raise DamagedCheckpointError(f"{error}; {_instead(path, others)}") from error
     return items[name], chosen, config
+
+
+def _instead(path: Path, others: list[int]) -> str:
+    """What to do about a damaged checkpoint, where there are others or none."""
+    if not others:
+        return f"there is no other, so delete {path} and train again"
+    steps = " or ".join(map(str, others[:3]))
+    return f"another may be whole, so give --step {steps}, or delete {path}"
 
 
 def latest_step(workdir: str | os.PathLike[str]) -> int | None:
@@ -209,8 +225,6 @@ def _steps(workdir: str | os.PathLike[str]) -> list[int]:
 
 def _read(path: Path, only: str | None = None) -> tuple[dict[str, Tree], Tree]:
     """Returns ({item: tree of NumPy arrays}, config); one item or all of them."""
-    import orbax.checkpoint as ocp
-
     record = _read_record(path)
     if record["schema"] != SCHEMA:
         raise ValueError(
@@ -221,33 +235,69 @@ def _read(path: Path, only: str | None = None) -> tuple[dict[str, Tree], Tree]:
     if only is not None and only not in sums:
         raise ValueError(f"checkpoint {path} has no {only}: it has {', '.join(sums)}")
     sums = sums if only is None else {only: sums[only]}
-    args = {name: ocp.args.StandardRestore() for name in sums}
-    return _read_items(path, args, sums), record["config"]
+    return _read_items(path, sums), record["config"]
 
 
 def _read_record(path: Path) -> dict[str, Any]:
     import orbax.checkpoint as ocp
 
-    args = {"record": ocp.args.JsonRestore()}
-    record: dict[str, Any] = _read_items(path, args, {})["record"]
+    with _damage_said(path), ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
+        record: dict[str, Any] = reader.restore(path / "record")
     return record
 
 
-def _read_items(path: Path, args: Tree, sums: dict[str, int]) -> dict[str, Tree]:
+def _read_items(path: Path, sums: dict[str, int]) -> dict[str, Tree]:
+    """The items that sums names, as trees of NumPy arrays whose CRC-32 they are."""
     import orbax.checkpoint as ocp
 
-    try:
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
-            items = reader.restore(path, args=ocp.args.Composite(**args))
+    items = {}
+    handler = ocp.PyTreeCheckpointHandler(type_handler_registry=_readers())
+    with _damage_said(path), ocp.Checkpointer(handler) as reader:
         for name, expected in sums.items():
+            items[name] = reader.restore(path / name)
             if _crc32(items[name]) != expected:
                 raise ValueError(f"the bytes of {name} have changed")
+    return items
+
+
+@contextlib.contextmanager
+def _damage_said(path: Path) -> Iterator[None]:
+    """Raises DamagedCheckpointError, with the step, for all that goes wrong."""
+    try:
+        yield
     except Exception as error:  # Orbax raises Exception itself for a truncated file.
-        reason = str(error).partition("\n")[0][:120]
+        reason = str(error).partition("\n")[0].partition(" in OCDBT database")[0]
+        reason = textwrap.shorten(reason, 120, placeholder=" ...")
         raise DamagedCheckpointError(
-            f"checkpoint {path} is damaged ({reason}): an earlier one may be whole"
+            f"the checkpoint of step {path.name} in {path.parent} is damaged ({reason})"
         ) from error
-    return dict(items.items())
+
+
+def _readers() -> Any:  # noqa: ANN401
+    """How Orbax reads arrays: until all are read, or can't be.
+
+    Its own reader leaves at the first that can't, and closes the event loop into which
+    TensorStore's threads then call for each of the others, with a traceback.
+    """
+    import orbax.checkpoint as ocp
+
+    handlers: Any = ocp.type_handlers
+
+    class Reader(ocp.type_handlers.NumpyHandler):  # type: ignore[misc]
+        async def deserialize(self, infos: Any, args: Any = None) -> list[np.ndarray]:  # noqa: ANN401
+            one = super().deserialize
+            args = args or [None] * len(infos)
+            reads = [one([i], a and [a]) for i, a in zip(infos, args, strict=True)]
+            found: list[Any] = await asyncio.gather(*reads, return_exceptions=True)
+            for result in found:
+                if isinstance(result, BaseException):
+                    raise result
+            return [array for (array,) in found]
+
+    # Only arrays of NumPy are saved; without the other, Orbax warns that it is missing.
+    return handlers.create_type_handler_registry(
+        (np.ndarray, Reader()), (jax.Array, handlers.ArrayHandler())
+    )
 
 
 def _read_in_all_processes(path: Path) -> dict[str, Tree]:
@@ -256,7 +306,7 @@ def _read_in_all_processes(path: Path) -> dict[str, Tree]:
     try:
         items, _ = _read(path)
     except DamagedCheckpointError as error:
-        warnings.warn(str(error), stacklevel=3)
+        warnings.warn(f"{error}; an earlier one may be whole", stacklevel=3)
     return items if all_processes(bool(items)) else {}
 
 

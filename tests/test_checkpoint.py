@@ -1,8 +1,11 @@
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -238,9 +241,12 @@ def test_a_damaged_newest_checkpoint_is_passed_over_and_can_be_saved_again(
     save_steps(tmp_path, 10, 15, 20)
     damage(tmp_path / "checkpoints" / "20")
     with checkpoint.open_checkpoints(tmp_path, keep=9) as checkpoints:
-        with pytest.warns(UserWarning, match="^checkpoint .*20 is damaged") as caught:
+        with pytest.warns(UserWarning, match="^the checkpoint of step 20") as caught:
             restored = checkpoint.restore(checkpoints, make_state(0))
-        assert [len(str(w.message).splitlines()) for w in caught] == [1]
+        (said,) = [str(w.message) for w in caught]
+        assert re.fullmatch(
+            r"the .* is damaged \(.*\); an earlier one may be whole", said
+        )
         assert_same(restored, make_state(15))
         assert checkpoint.save(checkpoints, make_state(18), CONFIG)
         assert checkpoint.save(checkpoints, make_state(20), CONFIG)
@@ -317,9 +323,33 @@ def test_damaged_weights_are_refused_rather_than_sampled_from(
 ) -> None:
     save_steps(tmp_path, 10, 20)
     damage(tmp_path / "checkpoints" / "20")
-    with pytest.raises(checkpoint.DamagedCheckpointError, match="20 is damaged"):
+    folder = tmp_path / "checkpoints"
+    sentence = rf"^the checkpoint of step 20 in {folder} is damaged \(.*\); "
+    other = f"another may be whole, so give --step 10, or delete {folder / '20'}$"
+    with pytest.raises(checkpoint.DamagedCheckpointError, match=sentence + other):
         checkpoint.restore_weights(tmp_path, ema=False)
     assert checkpoint.restore_weights(tmp_path, step=10, ema=False)[1] == 10
+    shutil.rmtree(folder / "10")
+    alone = f"there is no other, so delete {folder / '20'} and train again$"
+    with pytest.raises(checkpoint.DamagedCheckpointError, match=sentence + alone):
+        checkpoint.restore_weights(tmp_path, ema=False)
+
+
+def test_many_tensors_that_cannot_be_read_are_one_sentence(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Threads that read the others would else call into a loop that is closed."""
+    rng = np.random.default_rng(0)
+    params = {f"w{i}": rng.random(9999) for i in range(60)}
+    with checkpoint.open_checkpoints(tmp_path, keep=1) as checkpoints:
+        checkpoint.save(checkpoints, {"step": np.int32(7), "params": params}, CONFIG)
+    largest = largest_file(tmp_path / "checkpoints" / "7" / "params")
+    os.truncate(largest, 5)
+    for _ in range(3):
+        with pytest.raises(checkpoint.DamagedCheckpointError, match="step 7 in"):
+            checkpoint.restore_weights(tmp_path, ema=False)
+    time.sleep(0.2)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_missing_weights_are_named_with_what_there_is(tmp_path: Path) -> None:
