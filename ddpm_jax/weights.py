@@ -106,8 +106,16 @@ def read_tensors(
             names = file.keys()
             tensors = {name: np.asarray(file.get_tensor(name)) for name in names}
             return tensors, file.metadata() or {}
-    except SafetensorError as error:
-        raise ValueError(f"{path} is damaged or no safetensors file: {error}") from None
+    except AttributeError:
+        # NumPy lacks the types of a byte and less; safetensors looks for them there.
+        raise ValueError(
+            f"{path} has numbers of a type that is not read here; give a file of "
+            "float32, float16 or bfloat16"
+        ) from None
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(
+            f"{path} is damaged or no safetensors file: {error}; get it again"
+        ) from None
 
 
 def load_weights(path: str | os.PathLike[str]) -> Stored:
@@ -120,7 +128,8 @@ def load_weights(path: str | os.PathLike[str]) -> Stored:
     tensors, metadata = read_tensors(path)
     if not {"step", "config"} <= set(metadata):
         raise ValueError(
-            f"{path} has no config inside; give a file that this project wrote"
+            f"{path} has no config inside; give a file that export.py wrote, or the "
+            "whole folder of diffusers that this one is from"
         )
     arrays = {name: np.asarray(x, np.float32) for name, x in tensors.items()}
     try:
@@ -134,7 +143,9 @@ def load_weights(path: str | os.PathLike[str]) -> Stored:
             **stored_about(json.loads(metadata.get("about", "{}"))),
         )
     except ValueError as error:
-        raise ValueError(f"{path} is no file of this project: {error}") from None
+        raise ValueError(
+            f"{path} is no file of this project: {error}; give one that export.py wrote"
+        ) from None
 
 
 def stored_about(found: object) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from ddpm_jax.interop.scheduler_config import SCHEDULERS as CLASSES
 from ddpm_jax.interop.scheduler_config import from_scheduler_config
 from ddpm_jax.interop.table import MAGIC
 from ddpm_jax.interop.table import read_table
+from ddpm_jax.interop.tensors import to_params
 from ddpm_jax.interop.tf_checkpoint import read_tf_checkpoint
 from ddpm_jax.interop.torch_file import read_torch_file
 from ddpm_jax.interop.unet_config import DEFAULTS as UNET
@@ -137,7 +138,9 @@ def test_a_shard_holds_what_the_index_has_in_it_and_no_more(folder: Path) -> Non
     places = dict.fromkeys(tensors, "a.safetensors")
     index = {"weight_map": places | {"conv_in.weight": "b.safetensors"}}
     (unet / f"{WEIGHTS}.index.json").write_text(json.dumps(index))
-    with pytest.raises(ValueError, match=r"conv_in.weight is in a.safetensors, where"):
+    with pytest.raises(
+        ValueError, match=r"conv_in.weight is in .*a.safetensors, where"
+    ):
         read_pretrained(folder)
 
 
@@ -148,7 +151,7 @@ def test_a_tensor_by_its_old_name_and_its_new_one_is_refused(
     old = "mid_block.attentions.0.query.weight"
     tensors[old] = tensors["mid_block.attentions.0.to_q.weight"]
     save_file(tensors, folder / "unet" / WEIGHTS)
-    with pytest.raises(ValueError, match=f"{old}.* are one tensor"):
+    with pytest.raises(ValueError, match=f"{old}.* are one tensor.*; take one"):
         read_pretrained(folder)
     save_torch(tmp_path / "a.ckpt", {"a.op.x": np.ones(1, "f"), "a.conv.x": np.ones(1)})
     with pytest.raises(ValueError, match=r"a\.op\.x and a\.conv\.x, which are one"):
@@ -186,7 +189,11 @@ def test_an_npz_that_is_none_is_one_sentence(tmp_path: Path) -> None:
     refused("not a zip file")
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("picture.png", b"")
-    refused("picture.png in it is no .npy array")
+    refused("picture.png in it is no .npy array; make it again, as docs/pretrained.md")
+    with pytest.warns(UserWarning), zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.npy", b"")
+        archive.writestr("a.npy", b"")
+    refused("two of its arrays have one name")
     np.savez_compressed(path, a=np.arange(999))
     damaged = bytearray(path.read_bytes())
     damaged[60:90] = bytes(30)
@@ -215,7 +222,9 @@ def test_an_npz_that_unpacks_to_more_than_a_model_is_refused(
 @pytest.mark.parametrize("bias", [np.float32(1), np.ones(0, "f"), np.ones((2, 2), "f")])
 def test_a_bias_that_is_no_row_is_named(bias: np.ndarray) -> None:
     tensors = {"model/conv_in/b": np.asarray(bias)}
-    with pytest.raises(ValueError, match=r"model/conv_in/b is \(.*\) in here; a bias"):
+    with pytest.raises(
+        ValueError, match=r"model/conv_in/b is \(.*\) in here, and a bias"
+    ):
         config_of(tensors, tensorflow_name, source="here")
 
 
@@ -262,7 +271,7 @@ def test_containers_that_are_shared_stay_shared(tmp_path: Path) -> None:
         # Containers that are shared so, where they would be written out or hashed.
         (
             doubled(*TUPLES) + b"Q",
-            "refers to .{,300} no storage$",
+            "refers to .{,300} no storage; get it again, or save its state dict alone$",
         ),
         (doubled(*TUPLES) + b"}h\x63Ns", "keys are containers"),
         (b"(" + global_("collections.OrderedDict") + plain([]) + b"\x85R", "damaged"),
@@ -284,6 +293,14 @@ def test_names_of_a_table_that_grow_without_end_are_refused(tmp_path: Path) -> N
         read_tf_checkpoint(prefix)
 
 
+def test_a_number_without_end_is_refused(tmp_path: Path) -> None:
+    """Of a megabyte it would take minutes."""
+    prefix = tmp_path / "model.ckpt"
+    write_tensorflow(prefix, HEADER | {b"w": b"\x08" + b"\x80" * 10**6 + b"\x01"})
+    with pytest.raises(ValueError, match="a number in it is too long"):
+        read_tf_checkpoint(prefix)
+
+
 def test_the_blocks_of_a_table_follow_one_another() -> None:
     data = block({b"a": b""})
     handle = varint(0) + varint(len(data) - 5)
@@ -292,6 +309,31 @@ def test_the_blocks_of_a_table_follow_one_another() -> None:
     end = footer.ljust(40, b"\0") + struct.pack("<Q", MAGIC)
     with pytest.raises(ValueError, match="blocks do not follow one another"):
         dict(read_table(data + index + end))
+
+
+def test_members_of_an_archive_that_lie_over_one_another_are_refused(
+    tmp_path: Path,
+) -> None:
+    """Of one megabyte, a thousand names would else make a gigabyte."""
+    path = write_zip(tmp_path / "a.pt", tensor(12, 0, (3, 4), (4, 1)))
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"PK\x01\x02", data.index(b"PK\x01\x02") + 1)
+    data[entry + 20 : entry + 28] = struct.pack("<II", len(data), len(data))
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="members of it overlap"):
+        read_torch_file(path)
+
+
+def test_numbers_too_large_for_float32_are_refused_without_a_warning() -> None:
+    with pytest.raises(ValueError, match="x in here has numbers that are not finite"):
+        to_params(
+            {"x": np.array([1e300])},
+            {"x": (1,)},
+            naming=lambda name, levels: name,
+            levels=1,
+            torch=False,
+            source="here",
+        )
 
 
 @pytest.mark.parametrize("shape", [(2**32, 2**32), (0, 2**62), (2**63,)])
@@ -303,5 +345,7 @@ def test_a_shape_whose_product_overflows_is_refused(
     message = b"".join(b"\x12" + varint(len(dim)) + dim for dim in dims)
     entry = b"\x08\x01\x12" + varint(len(message)) + message
     write_tensorflow(prefix, HEADER | {b"w": entry})
-    with pytest.raises(ValueError, match="w in .* in 0 bytes, which do not go"):
+    with pytest.raises(
+        ValueError, match="w in .* in 0 bytes, which do not .*; get its files"
+    ):
         read_tf_checkpoint(prefix)

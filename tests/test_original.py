@@ -139,9 +139,13 @@ def test_a_tensorflow_checkpoint_is_named_with_index_and_without(name: str) -> N
 def test_other_weights_are_refused(tmp_path: Path, shapes: Shapes) -> None:
     path = tmp_path / "model.npz"
     np.savez(path, a=np.ones(3))
-    with pytest.raises(ValueError, match="no variables that begin with model/"):
+    with pytest.raises(ValueError, match="begin with model/.*; docs/pretrained.md"):
         read_pretrained(path)
     np.savez(path, **{"model/conv_in/b": np.ones(3, np.float32)})
+    with pytest.raises(ValueError, match="hold the original network.*; give a folder"):
+        read_pretrained(path)
+    deep = {f"model/down_{i}/block_0/conv1/b": np.ones(3, np.float32) for i in range(9)}
+    np.savez(path, **deep)
     with pytest.raises(ValueError, match="does not hold the original network"):
         read_pretrained(path)
     np.savez(path, **{"model/a": np.array([{}])})
@@ -150,7 +154,7 @@ def test_other_weights_are_refused(tmp_path: Path, shapes: Shapes) -> None:
     arrays = {tensorflow_name(name, 2): x for name, x in numbers(shapes).items()}
     np.savez(path, **arrays)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match="can't be read as an .npz file"):
+    with pytest.raises(ValueError, match="can't be read as an .npz file.*; make it"):
         read_pretrained(path)
     np.savez(path, **{**arrays, "model/up_0/extra/W": np.ones(2, np.float32)})
     with pytest.raises(ValueError, match="model/up_0/extra/W in .* has no place"):

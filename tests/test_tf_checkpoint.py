@@ -62,15 +62,29 @@ def test_an_index_cut_short_or_damaged_anywhere_is_refused(checkpoint: Path) -> 
                 read_tf_checkpoint(checkpoint)
 
 
+def test_two_variables_of_one_name_are_refused(tmp_path: Path) -> None:
+    entry = b"\x08\x01" + SHAPE + b"\x28\x30"
+    write(tmp_path / "model.ckpt", {**HEADER, b"w": entry, b"v": entry})
+    index = tmp_path / "model.ckpt.index"
+    data = index.read_bytes()
+    stop = data.index(b"\0\0\0\0\x01\0\0\0\0")  # of the entries: then the restarts
+    twice = data[:stop].replace(b"\x01\x0ev", b"\x01\x0ew") + data[stop : stop + 9]
+    assert twice != data[: stop + 9]
+    sum_ = struct.pack("<I", masked_crc32c(twice))
+    index.write_bytes(twice + sum_ + data[stop + 13 :])
+    with pytest.raises(ValueError, match="two of its variables have one name; get it"):
+        read_tf_checkpoint(tmp_path / "model.ckpt")
+
+
 def test_numbers_that_are_missing_are_named(checkpoint: Path) -> None:
     data = Path(f"{checkpoint}.data-00000-of-00001")
     data.write_bytes(data.read_bytes()[:-1])
     with pytest.raises(
-        ValueError, match=r"00000-of-00001 is cut short: .* lies behind"
+        ValueError, match=r"00000-of-00001 is cut short, as .* get it again"
     ):
         read_tf_checkpoint(checkpoint)
     data.unlink()
-    with pytest.raises(FileNotFoundError, match="00000-of-00001, which .* needs"):
+    with pytest.raises(FileNotFoundError, match="00000-of-00001, which .*; get it as"):
         read_tf_checkpoint(checkpoint)
     with pytest.raises(FileNotFoundError, match="there is no file"):
         read_tf_checkpoint(checkpoint.with_name("other"))

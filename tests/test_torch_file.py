@@ -186,7 +186,16 @@ def test_other_archives_are_refused(tmp_path: Path) -> None:
         read_torch_file(path)
     with zipfile.ZipFile(write_zip(path, whole), "a") as archive:
         archive.writestr("archive/constants.pkl", b"")
-    with pytest.raises(ValueError, match="a TorchScript program; give a state dict"):
+    with pytest.raises(
+        ValueError, match="a TorchScript program; get it again, or save"
+    ):
+        read_torch_file(path)
+    with (
+        pytest.warns(UserWarning, match="Duplicate name"),
+        zipfile.ZipFile(write_zip(path, whole), "a") as archive,
+    ):
+        archive.writestr("archive/data/0", GRID.tobytes())
+    with pytest.raises(ValueError, match="members of it overlap, or have one name"):
         read_torch_file(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("picture.png", b"")

@@ -1,6 +1,7 @@
 """Weights in one file: a round trip, and files that are not what they should be."""
 
 import json
+import struct
 from pathlib import Path
 
 import jax
@@ -37,10 +38,31 @@ def test_files_that_are_not_weights_are_refused(tmp_path: Path) -> None:
         load_weights(tmp_path / "nowhere.safetensors")
     path = save_weights(tmp_path / "w", PARAMS, step=7, config={})
     path.write_bytes(path.read_bytes()[:-3])
-    with pytest.raises(ValueError, match="is damaged or no safetensors file"):
+    with pytest.raises(ValueError, match="is damaged or no safe.*; get it again$"):
         load_weights(path)
     save_file({"a": jnp.ones(2)}, path)
-    with pytest.raises(ValueError, match="has no config inside"):
+    with pytest.raises(
+        ValueError, match="has no config inside; give a file that export"
+    ):
+        load_weights(path)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape", "size", "sentence"),
+    [
+        ("F8_E4M3", [4], 4, "numbers of a type that is not read here; give"),
+        ("F32", [2**62, 4], 16, "damaged or no safe.*overflow.*; get it again$"),
+        ("F32", [0, 2**62, 2**62], 0, "damaged or no safe.*too big.*; get it again$"),
+    ],
+)
+def test_a_header_that_declares_what_can_not_be_is_refused(
+    tmp_path: Path, dtype: str, shape: list[int], size: int, sentence: str
+) -> None:
+    path = tmp_path / "w.safetensors"
+    array = {"dtype": dtype, "shape": shape, "data_offsets": [0, size]}
+    header = json.dumps({"params/a": array}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(size))
+    with pytest.raises(ValueError, match=f"^{path} .*{sentence}"):
         load_weights(path)
 
 

@@ -23,6 +23,7 @@ from ddpm_jax.interop.names import renamed
 from ddpm_jax.interop.scheduler_config import from_scheduler_config
 from ddpm_jax.interop.scheduler_config import sampler_of
 from ddpm_jax.interop.scheduler_config import spacing_of
+from ddpm_jax.interop.tensors import AGAIN
 from ddpm_jax.interop.tensors import Shapes
 from ddpm_jax.interop.tensors import only_tensors
 from ddpm_jax.interop.torch_file import read_torch_file
@@ -146,13 +147,16 @@ def read_json(path: Path) -> Fields:
       FileNotFoundError, ValueError: if there is none.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"there is no {path}, which a diffusers folder has")
+        raise FileNotFoundError(
+            f"there is no {path}, which a folder of diffusers has; give the whole of "
+            "one"
+        )
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON: {error}") from None
+        raise ValueError(f"{path} is not JSON: {error}; get the file again") from None
     if not isinstance(value, dict):
-        raise ValueError(f"{path} holds no keys, but {value!r:.40}")
+        raise ValueError(f"{path} holds no keys, but {value!r:.40}; get the file again")
     return value
 
 
@@ -168,7 +172,7 @@ def read_weights(folder: Path) -> dict[str, np.ndarray]:
     there = sorted(path.name for path in folder.glob("*") if path.name != UNET)
     raise FileNotFoundError(
         f"there is no {WEIGHTS}.safetensors or .bin in {folder}, but "
-        f"{', '.join(there) or 'nothing'}"
+        f"{', '.join(there) or 'nothing else'}; get the weights as well"
     )
 
 
@@ -178,17 +182,31 @@ def read_shards(
     """The tensors of several files, each in the one that the index names."""
     places = read_json(index).get("weight_map")
     if not isinstance(places, dict) or not all(map(TEXT.holds, places.values())):
-        raise ValueError(f"{index} has no weight_map from tensors to names of files")
+        raise ValueError(
+            f"{index} has no weight_map from tensors to names of files; get it again"
+        )
     tensors: dict[str, np.ndarray] = {}
     for file in sorted(set(places.values())):
-        if Path(file).name != file:
-            raise ValueError(f"{index} names {file}, which is not beside it")
-        found = only_tensors(read(index.with_name(file)), index.with_name(file))
+        if file in ("", "..") or Path(file).name != file:
+            raise ValueError(
+                f"{index} names {shown(file)}, which is not beside it; get it again"
+            )
+        path = index.with_name(file)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"there is no file {path}, which {index} names; get it as well"
+            )
+        found = only_tensors(read(path), path)
         for name in sorted(found.keys() - placed_in(file, places)):
-            raise ValueError(f"{name} is in {file}, where {index} does not have it")
+            raise ValueError(
+                f"{name} is in {path}, where {index} does not have it; {AGAIN}"
+            )
         tensors |= found
     for name in sorted(places.keys() - tensors):
-        raise ValueError(f"{name} is missing in {places[name]}, where {index} has it")
+        raise ValueError(
+            f"{name} is missing in {index.with_name(places[name])}, where {index} has "
+            f"it; {AGAIN}"
+        )
     return tensors
 
 

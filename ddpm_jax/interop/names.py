@@ -87,7 +87,7 @@ def renamed(
         if first != name:
             raise ValueError(
                 f"{source} holds {first} and {name}, which are one tensor by its old "
-                "name and its new one"
+                "name and its new one; take one of them out"
             )
     return {name: tensors[old] for name, old in before.items()}
 

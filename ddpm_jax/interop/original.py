@@ -21,11 +21,13 @@ from ddpm_jax.interop.names import Naming
 from ddpm_jax.interop.names import pesser_name
 from ddpm_jax.interop.names import renamed
 from ddpm_jax.interop.names import tensorflow_name
+from ddpm_jax.interop.tensors import AGAIN
 from ddpm_jax.interop.tensors import only_tensors
 from ddpm_jax.interop.tf_checkpoint import read_tf_checkpoint
 from ddpm_jax.interop.torch_file import read_torch_file
 
 ATTENDING = 16  # pixels
+MOST = 9  # levels, and blocks in one, that are looked for
 EMA = "/ExponentialMovingAverage"
 MOST_BYTES = 8 * 2**30
 """Of the arrays of an .npz: five times the largest published, with its optimiser."""
@@ -105,7 +107,10 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             return only_tensors(dict(arrays), path)
     except UNREADABLE as error:
-        raise ValueError(f"{path} can't be read as an .npz file: {error}") from None
+        raise ValueError(
+            f"{path} can't be read as an .npz file: {error}; make it again, as "
+            "docs/pretrained.md shows"
+        ) from None
 
 
 def check_members(archive: zipfile.ZipFile) -> None:
@@ -113,9 +118,12 @@ def check_members(archive: zipfile.ZipFile) -> None:
 
     A file of a few kilobytes can declare, and hold, gigabytes of zeros.
     """
-    for member in archive.infolist():
-        if not member.filename.endswith(".npy"):
-            raise ValueError(f"{member.filename} in it is no .npy array")
+    names = archive.namelist()
+    for name in names:
+        if not name.endswith(".npy"):
+            raise ValueError(f"{name} in it is no .npy array")
+    if len(names) > len(set(names)):
+        raise ValueError("two of its arrays have one name")
     total = sum(member.file_size for member in archive.infolist())
     if total > MOST_BYTES:
         raise ValueError(
@@ -149,7 +157,7 @@ def averages(
     if not rest:
         raise ValueError(
             f"{path} has no variables that begin with model/, as those of the original "
-            "code do"
+            "code do; docs/pretrained.md shows which files are read"
         )
     return {name: found[name] for name in rest}, False
 
@@ -167,27 +175,28 @@ def config_of(
         tensor = tensors.get(naming(name, 0))
         if tensor is not None and (tensor.ndim != 1 or tensor.size == 0):
             raise ValueError(
-                f"{naming(name, 0)} is {tensor.shape} in {source}; a bias is a row of "
-                "numbers"
+                f"{naming(name, 0)} is {tensor.shape} in {source}, and a bias is a row "
+                f"of numbers; {AGAIN}"
             )
         return None if tensor is None else tensor.size
 
     ch, outputs = features("conv_in/bias"), features("conv_out/bias")
-    widths = [features(f"down_{i}_block_0/conv1/bias") for i in range(9)]
-    levels = widths.index(None)
-    blocks = [features(f"down_0_block_{i}/conv1/bias") for i in range(9)].index(None)
+    widths = [features(f"down_{i}_block_0/conv1/bias") for i in range(MOST)]
+    blocks = [features(f"down_0_block_{i}/conv1/bias") for i in range(MOST)]
+    levels = [*widths, None].index(None)
     attends = [i for i in range(levels) if features(f"down_{i}_attn_0/q/bias")]
     if ch is None or outputs is None or not levels or len(attends) != 1:
         raise ValueError(
-            f"{source} does not hold the original network: it has conv_in, conv_out, "
-            "levels of blocks, and attention in one of them"
+            f"{source} does not hold the original network: conv_in, conv_out, levels "
+            "of blocks, and attention in one of them; give a folder of diffusers for "
+            "another"
         )
     size = ATTENDING * 2 ** attends[0]
     return {
         "model": {
             "ch": ch,
             "ch_mult": [width // ch for width in widths[:levels] if width],
-            "num_res_blocks": blocks,
+            "num_res_blocks": [*blocks, None].index(None),
             "attention_resolutions": [ATTENDING],
             "dropout": 0.1 if size == 32 else 0.0,
         },

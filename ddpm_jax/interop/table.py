@@ -12,6 +12,8 @@ MAGIC = 0xDB4775248B80FB57
 FOOTER = 48
 LONGEST_KEY = 4096
 """Bytes of a name: as each may repeat the one before, a small file could hold many."""
+LONGEST_NUMBER = 10
+"""Bytes of a number: one as long as a file would take the square of that to read."""
 
 
 def read_table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -60,17 +62,20 @@ def _word(data: bytes, place: int) -> int:
 def varint(data: bytes, place: int) -> tuple[int, int]:
     """A number of 7 bits a byte, the lowest first, and the place behind it.
 
+    Raises:
+      ValueError: if it has more than 64 bits, as no such file has.
+
     Example:
       >>> varint(bytes([0xAC, 0x02]), 0)
       (300, 2)
     """
-    value = shift = 0
-    while True:
-        byte = data[place]
-        value |= (byte & 0x7F) << shift
-        place, shift = place + 1, shift + 7
+    value = 0
+    for i in range(LONGEST_NUMBER):
+        byte = data[place + i]
+        value |= (byte & 0x7F) << (7 * i)
         if byte < 0x80:
-            return value, place
+            return value, place + i + 1
+    raise ValueError("a number in it is too long; it is damaged")
 
 
 def _crc_table() -> list[int]:

@@ -21,6 +21,9 @@ TABLES = "/embedding"
 Shapes = Mapping[str, tuple[int, ...]]
 """The shape of every tensor that the network has, by its name here."""
 
+AGAIN = "get its files again, all of one model"
+"""What to do where tensors and a config do not go together."""
+
 
 def only_tensors(found: Mapping[Any, Any], source: object) -> dict[str, np.ndarray]:
     """What a file holds that may hold nothing but named tensors.
@@ -31,11 +34,13 @@ def only_tensors(found: Mapping[Any, Any], source: object) -> dict[str, np.ndarr
     Example:
       >>> only_tensors({"conv_in.bias": 5}, "model.ckpt")
       Traceback (most recent call last):
-      ValueError: 'conv_in.bias' in model.ckpt is no tensor
+      ValueError: 'conv_in.bias' in model.ckpt is no tensor; give a file of ...
     """
     for name, tensor in found.items():
         if not isinstance(name, str) or not isinstance(tensor, np.ndarray):
-            raise ValueError(f"{name!r:.80} in {source} is no tensor")
+            raise ValueError(
+                f"{name!r:.80} in {source} is no tensor; give a file of tensors alone"
+            )
     return dict(found)
 
 
@@ -68,13 +73,13 @@ def to_params(
     extra, missing = sorted(tensors.keys() - theirs), sorted(theirs.keys() - tensors)
     if missing:
         raise ValueError(
-            f"{missing[0]} is missing in {source}{others(missing)}; the network that "
-            "its config describes has it"
+            f"{missing[0]} is missing in {source}{others(missing)}, and the network "
+            f"that its config describes has it; {AGAIN}"
         )
     if extra:
         raise ValueError(
             f"{extra[0]} in {source}{others(extra)} has no place in the network that "
-            "its config describes"
+            f"its config describes; {AGAIN}"
         )
     params = {}
     for their_name, name in theirs.items():
@@ -84,14 +89,16 @@ def to_params(
             raise ValueError(
                 f"{their_name} is {array.dtype} {array.shape} in {source}, and the "
                 "network that its config describes has it as real numbers "
-                f"{shape_in_torch(name, shapes[name]) if torch else shapes[name]}"
+                f"{shape_in_torch(name, shapes[name]) if torch else shapes[name]}; "
+                f"{AGAIN}"
             )
         # Not a view: the whole file would stay in memory behind it.
-        params[name] = np.array(found, np.float32, order="C")
+        with np.errstate(over="ignore"):  # which becomes infinite, and is refused
+            params[name] = np.array(found, np.float32, order="C")
         if not np.isfinite(params[name]).all():
             raise ValueError(
                 f"{their_name} in {source} has numbers that are not finite, with which "
-                "a network draws nothing"
+                "a network draws nothing; get it again, or another model"
             )
     return {"params": tree_of(params)}
 

@@ -27,6 +27,9 @@ DTYPES: dict[int, np.dtype[Any]] = {
 }
 """TensorFlow's numbers for the types that a variable of this network may have."""
 
+NPZ = "make an .npz of it, as docs/pretrained.md shows"
+"""What to do about a checkpoint that is of another kind."""
+
 
 class Entry(NamedTuple):
     """Where the numbers of a variable lie."""
@@ -51,21 +54,29 @@ def read_tf_checkpoint(prefix: str | Path) -> dict[str, np.ndarray]:
     if not index.is_file():
         raise FileNotFoundError(f"there is no file {index}")
     try:
-        table = dict(read_table(index.read_bytes()))
+        rows = list(read_table(index.read_bytes()))
+        table = dict(rows)
+        if len(table) < len(rows):
+            raise ValueError("two of its variables have one name")
         header = fields(table.pop(b""))
         shards = numbers_of(header, 1)[0] or 1
         entries = {name.decode(): entry_of(value) for name, value in table.items()}
     except (IndexError, KeyError, ValueError, struct.error) as error:
         reason = str(error) if type(error) is ValueError else "it is damaged"
-        raise ValueError(f"{index} is no index of a checkpoint: {reason}") from None
+        raise ValueError(
+            f"{index} is no index of a checkpoint that is read here: {reason}; get it "
+            f"again, or {NPZ}"
+        ) from None
     if header.get(2, 0) != 0:
-        raise ValueError(f"{index} says that its numbers are big-endian, which is rare")
+        raise ValueError(f"{index} says that its numbers are big-endian; {NPZ}")
     files: list[Path] = []
     data: list[np.ndarray] = []
     for i in range(shards):
         path = Path(f"{prefix}.data-{i:05d}-of-{shards:05d}")
         if not path.is_file():
-            raise FileNotFoundError(f"there is no file {path}, which {index} needs")
+            raise FileNotFoundError(
+                f"there is no file {path}, which {index} needs; get it as well"
+            )
         files.append(path)
         # Not read: the half of it that is the optimiser's is never looked at.
         empty = path.stat().st_size == 0
@@ -79,18 +90,19 @@ def variable(
     """The numbers of a variable, as a view of the bytes of its file."""
     if entry.dtype not in DTYPES or not 0 <= entry.shard < len(data):
         raise ValueError(
-            f"{name} has type {entry.dtype} and file {entry.shard} in {files[0]}; this "
-            "project reads arrays of numbers"
+            f"{name} has type {entry.dtype} and file {entry.shard} in {files[0]}, and "
+            f"this project reads arrays of numbers; {NPZ}"
         )
     dtype, count = DTYPES[entry.dtype], math.prod(entry.shape)
     if count * dtype.itemsize != entry.size or max(entry.shape, default=0) >= 2**31:
         raise ValueError(
             f"{name} in {files[entry.shard]} has shape {entry.shape} in {entry.size} "
-            "bytes, which do not go together"
+            "bytes, which do not go together; get its files again"
         )
     if entry.offset + entry.size > len(data[entry.shard]):
         raise ValueError(
-            f"{files[entry.shard]} is cut short: {name} lies behind its end"
+            f"{files[entry.shard]} is cut short, as {name} lies behind its end; get it "
+            "again"
         )
     row = data[entry.shard][entry.offset : entry.offset + entry.size]
     return np.frombuffer(row, dtype).reshape(entry.shape)

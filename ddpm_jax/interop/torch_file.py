@@ -85,24 +85,30 @@ def read_torch_file(path: str | os.PathLike[str]) -> dict[Any, Any]:
             raise ValueError(f"it holds a {type(value).__name__}, not a dict")
     except DAMAGED as error:
         reason = str(error) or "it is damaged"
-        raise ValueError(f"{path} can't be read as a torch file: {reason}") from None
     except RecursionError:
-        raise ValueError(
-            f"{path} can't be read as a torch file: something in it holds itself"
-        ) from None
-    return value
+        reason = "something in it holds itself"
+    else:
+        return value
+    raise ValueError(
+        f"{path} can't be read as a torch file: {reason}; get it again, or save its "
+        "state dict alone"
+    )
 
 
 def _read_zip(path: str | os.PathLike[str]) -> Any:  # noqa: ANN401
     """The tree of a zip archive, whose checksums zipfile compares."""
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
+        packed = sum(info.compress_size for info in archive.infolist())
+        # Else members that lie over one another make memory without end of one.
+        if len(names) > len(set(names)) or packed > os.path.getsize(path):
+            raise ValueError("members of it overlap, or have one name")
         roots = [name.split("/")[0] for name in names if name.endswith("/data.pkl")]
         if len(roots) != 1:
             raise ValueError("it is a zip archive without a data.pkl")
         folder = roots[0]
         if f"{folder}/constants.pkl" in names:
-            raise ValueError("it is a TorchScript program; give a state dict")
+            raise ValueError("it is a TorchScript program")
         order = "little"
         if f"{folder}/byteorder" in names:
             order = _member(archive, f"{folder}/byteorder").decode()
