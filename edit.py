@@ -61,6 +61,7 @@ def main(arguments: list[str]) -> int:
     from ddpm_jax.edit_files import write_edits
 
     trained = sampling.load_model(options)
+    sampling.check_has_classes(trained, options.label)
     label = classes.numbers_of(options.label, trained.classes)
     remarks = options.mode.remarks(trained.parts)
     named = classes.describe(label, trained.classes)

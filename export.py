@@ -1,6 +1,5 @@
 """Writes a trained model for other programs: python export.py --workdir runs/cifar."""
 
-import dataclasses
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,20 +35,13 @@ def main(arguments: list[str]) -> int:
     command.set_up_jax()
     from ddpm_jax import exporting
     from ddpm_jax import sampling
-    from ddpm_jax.chains import Chain
-    from ddpm_jax.chains import chain_of_options
 
     if options.out is None:
         raise ValueError("give --out, where to write")
-    unlabelled = dataclasses.replace(options, label=())
-    chosen = chain_of_options(unlabelled, sampler="ddpm", spacing="uniform")
-    if options.format == "diffusers":
-        chosen = chosen._replace(sampler="ddpm")
-    if options.format != "stablehlo" and (options.label or chosen != Chain()):
-        raise ValueError(
-            "--steps, --label and --guidance are for --format stablehlo, --sampler for "
-            "that and for diffusers"
-        )
+    check_options(options)
+    if options.format == "diffusers" and options.sampler is not None:
+        exporting.check_sampler(options.sampler)
+    exporting.check_out(options.out, options.format)
     trained = sampling.load_model(options)
     print(sampling.describe(trained))
     if options.format == "diffusers":
@@ -61,6 +53,18 @@ def main(arguments: list[str]) -> int:
         written = exporting.export_sampler(trained, options.out, chain)
     print("\n".join(f"wrote {path}" for path in written))
     return 0
+
+
+def check_options(options: Export) -> None:
+    """Raises ValueError for an option of a chain that a format has no place for."""
+    for name in ("sampler", "steps", "label", "guidance"):
+        kept = ("stablehlo", "diffusers") if name == "sampler" else ("stablehlo",)
+        given = getattr(options, name) != getattr(Export, name)
+        if given and options.format not in kept:
+            raise ValueError(
+                f"--format {options.format} keeps no --{name}; leave it out, or give "
+                f"--format {' or '.join(kept)}"
+            )
 
 
 if __name__ == "__main__":

@@ -31,6 +31,13 @@ MOST_SIGNAL = 0.01
 """How much alpha_bar where a chain begins may be above the schedule's last."""
 
 
+NO_CLASSES = (
+    "this model was trained without labels and knows no classes; leave out --label and "
+    "--guidance"
+)
+"""What is said to one who asks it for a class."""
+
+
 class Chain(NamedTuple):
     """Which chain draws images; the default is the paper's."""
 
@@ -171,10 +178,7 @@ def check_labels(parts: Parts, chain: Chain) -> None:
     """Raises ValueError unless the model knows the labels, and can be guided."""
     known, unlabelled = parts.model.num_classes, parts.label_dropout > 0
     if known is None and (chain.label or chain.guidance != 1):
-        raise ValueError(
-            "this model was trained without labels and knows no classes; leave out "
-            "label and guidance"
-        )
+        raise ValueError(NO_CLASSES)
     if known is None:
         return
     wrong = [label for label in chain.label if not 0 <= label < known]

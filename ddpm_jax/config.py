@@ -50,7 +50,7 @@ class Process:
         "linear", "quad", "warmup10", "warmup50", "const", "jsd", "cosine", "sigmoid"
     ] = "linear"
     """How the betas run from beta_start to beta_end."""
-    num_timesteps: Count = 1000
+    num_timesteps: Annotated[Count, Field(le=1_000_000)] = 1000
     """T, the number of steps."""
     beta_start: Positive = 1e-4
     """The first beta."""

@@ -15,18 +15,45 @@ from ddpm_jax.chains import Chain
 from ddpm_jax.chains import check_chain
 from ddpm_jax.chains import remarks
 from ddpm_jax.chains import sample_images
+from ddpm_jax.files import check_can_be_made
+from ddpm_jax.files import check_new_folder
 from ddpm_jax.files import new_folder
 from ddpm_jax.interop.diffusers_out import write_folder
 from ddpm_jax.interop.scheduler_config import SAMPLERS
+from ddpm_jax.pretrained import PROGRAM
+from ddpm_jax.pretrained import PROGRAM_WEIGHTS
 from ddpm_jax.sampling import Trained
 from ddpm_jax.trees import named
+from ddpm_jax.weights import SUFFIX
 from ddpm_jax.weights import save_weights
 from ddpm_jax.weights import with_suffix
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 INSTALL = 'pip install "ddpm_jax[export]"'
-SAMPLER = "sampler.jax_export"
-WEIGHTS = "weights.safetensors"
+
+
+def check_out(out: Path, form: str) -> None:
+    """Raises ValueError, OSError or ModuleNotFoundError if out can't be written.
+
+    form is that of export.py: a file of weights, or else a folder.
+    """
+    if form == "stablehlo" and importlib.util.find_spec("flatbuffers") is None:
+        raise ModuleNotFoundError(
+            f"a program is stored with one more package: {INSTALL}"
+        )
+    if form != "safetensors":
+        check_new_folder(out)
+        return
+    if out.suffix != SUFFIX:
+        raise ValueError(
+            f"{out} does not end in {SUFFIX}, as a file of weights must; give "
+            f"{with_suffix(out)}"
+        )
+    if out.is_dir():
+        raise ValueError(f"{out} is a folder; give a file, such as ema.safetensors")
+    if out.exists():
+        raise ValueError(f"{out} is there already; give another, or remove it")
+    check_can_be_made(out)
 
 
 def export_diffusers(
@@ -44,11 +71,7 @@ def export_diffusers(
         name.removeprefix("params/"): array for name, array in flat(trained).items()
     }
     sampler = sampler or trained.sampler
-    if sampler not in SAMPLERS.values():
-        raise ValueError(
-            f"sampler is {sampler!r}; a folder of diffusers is for one of "
-            f"{', '.join(SAMPLERS.values())}"
-        )
+    check_sampler(sampler)
     spacing = trained.spacing
     if (sampler, spacing, trained.origin) == ("ddim", "uniform", None):
         # Their DDIM steps down by T // S, which ends where it asks next with this one
@@ -64,22 +87,26 @@ def export_diffusers(
     return [out]
 
 
+def check_sampler(sampler: str) -> None:
+    """Raises ValueError unless a folder of diffusers can be for a sampler."""
+    if sampler not in SAMPLERS.values():
+        raise ValueError(
+            f"sampler is {sampler!r}; a folder of diffusers is for one of "
+            f"{', '.join(SAMPLERS.values())}"
+        )
+
+
 def export_safetensors(trained: Trained, out: Path) -> list[Path]:
     """Writes the weights in one file with the config inside: for this project's use.
 
     Raises:
-      ValueError, OSError: if out is a folder, or a file that is there, or can't be
-        written.
+      ValueError, OSError: as `check_out`.
     """
-    if out.is_dir():
-        raise ValueError(f"{out} is a folder; give a file, such as ema.safetensors")
-    path = with_suffix(out)
-    if path.exists():
-        raise ValueError(f"{path} is there already; give another, or remove it")
+    check_out(out, "safetensors")
     try:
-        return [save(trained, path)]
+        return [save(trained, out)]
     except OSError as error:
-        raise OSError(f"{path} can't be written: {error.strerror}") from None
+        raise OSError(f"{out} can't be written: {error.strerror}") from None
 
 
 def save(trained: Trained, path: Path) -> Path:
@@ -105,13 +132,10 @@ def export_sampler(trained: Trained, out: Path, chain: Chain) -> list[Path]:
     this project; it draws the images that sample.py does.
 
     Raises:
-      ValueError: if the model does not allow the chain, or out is not empty.
-      ModuleNotFoundError: if flatbuffers, which jax.export needs, is not installed.
+      ValueError: if the model does not allow the chain.
+      ValueError, OSError, ModuleNotFoundError: as `check_out`.
     """
-    if importlib.util.find_spec("flatbuffers") is None:
-        raise ModuleNotFoundError(
-            f"a program is stored with one more package: {INSTALL}"
-        )
+    check_out(out, "stablehlo")
     check_chain(trained.parts, chain)
     for line in remarks(trained.parts, chain):
         print(line)
@@ -128,9 +152,9 @@ def export_sampler(trained: Trained, out: Path, chain: Chain) -> list[Path]:
     draw = jax.jit(partial(draw_numbered, trained=trained, chain=chain))
     program = export.export(draw, platforms=PLATFORMS)(*abstract)
     with new_folder(out) as draft:
-        (draft / SAMPLER).write_bytes(program.serialize())
-        save(trained, draft / WEIGHTS)
-    return [out / SAMPLER, out / WEIGHTS]
+        (draft / PROGRAM).write_bytes(program.serialize())
+        save(trained, draft / PROGRAM_WEIGHTS)
+    return [out / PROGRAM, out / PROGRAM_WEIGHTS]
 
 
 def draw_numbered(

@@ -45,6 +45,30 @@ def checksum(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def check_new_folder(folder: Path) -> None:
+    """Raises ValueError if a folder holds any, and OSError if it can't be made."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(
+            f"{folder} is there already; give a folder that is new or empty"
+        )
+    check_can_be_made(folder)
+
+
+def check_can_be_made(path: Path) -> None:
+    """Raises OSError if nothing can be written beside a path, once its folder is made.
+
+    Example:
+      >>> check_can_be_made(Path(__file__) / "new")
+      Traceback (most recent call last):
+      NotADirectoryError: .../new can't be made, as .../files.py is a file
+    """
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    if not above.is_dir():
+        raise NotADirectoryError(f"{path} can't be made, as {above} is a file")
+    if not os.access(above, os.W_OK):
+        raise PermissionError(f"{path} can't be made, as {above} can't be written to")
+
+
 @contextlib.contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
     """A draft that becomes a folder when, and only when, all went well.
@@ -59,10 +83,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
       >>> (folder / "a.txt").read_text(), len(list(folder.parent.iterdir()))
       ('whole', 1)
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(
-            f"{folder} is there already; give a folder that is new or empty"
-        )
+    check_new_folder(folder)
     draft = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         draft.mkdir(parents=True)

@@ -30,6 +30,9 @@ from ddpm_jax.trees import named
 from ddpm_jax.trees import tree_of
 from ddpm_jax.validation import from_dict
 
+PROGRAM, PROGRAM_WEIGHTS = "sampler.jax_export", "weights.safetensors"
+"""The files of a sampler that export.py wrote as a program."""
+
 
 class Pretrained(NamedTuple):
     """A model of another project."""
@@ -44,6 +47,21 @@ class Pretrained(NamedTuple):
 def is_pretrained(path: Path) -> bool:
     """Whether a path is a model of another project that this one reads."""
     return is_diffusers(path) or is_original(path)
+
+
+def refusal(path: Path) -> str:
+    """Why a path that is there is no model, and which ones there are."""
+    if (path / PROGRAM).is_file():
+        return (
+            f"{path} is a sampler as a program, which runs without this project and is "
+            f"not read by it; give its weights, {path / PROGRAM_WEIGHTS}"
+        )
+    return (
+        f"{path} is no model that is read here; give a folder of diffusers, owner/name "
+        "of one on the Hugging Face hub, a checkpoint of the original TensorFlow code "
+        "or its variables as .npz, a .ckpt of pesser's, or a run or .safetensors file "
+        "of this project"
+    )
 
 
 def read_pretrained(path: Path, *, ema: bool = True) -> Pretrained:

@@ -18,6 +18,7 @@ from ddpm_jax.best import Step
 from ddpm_jax.build import Parts
 from ddpm_jax.build import build
 from ddpm_jax.build import init_params
+from ddpm_jax.chains import NO_CLASSES
 from ddpm_jax.chains import Chain
 from ddpm_jax.chains import chain_of_options
 from ddpm_jax.chains import compile_images
@@ -29,14 +30,17 @@ from ddpm_jax.config import Config
 from ddpm_jax.config import Train
 from ddpm_jax.interop.hub import NOTES
 from ddpm_jax.interop.hub import fetch
+from ddpm_jax.pretrained import PROGRAM
 from ddpm_jax.pretrained import is_pretrained
 from ddpm_jax.pretrained import read_pretrained
+from ddpm_jax.pretrained import refusal
 from ddpm_jax.samplers import SAMPLERS
 from ddpm_jax.samplers.ddpm import Frames
 from ddpm_jax.spacings import SPACINGS
 from ddpm_jax.transfer import misfit
 from ddpm_jax.validation import from_dict
 from ddpm_jax.weights import SUFFIX
+from ddpm_jax.weights import Stored
 from ddpm_jax.weights import load_weights
 from ddpm_jax.workdir import read_classes
 from ddpm_jax.workdir import runs_near
@@ -57,6 +61,8 @@ class Trained(NamedTuple):
     sampler: str = "ddpm"  # that its authors draw with
     spacing: str = "uniform"  # of the steps of a short chain, as its authors draw
     classes: tuple[str, ...] = ()  # names of the labels that the network knows
+    given: str | None = None  # the path or id that it was asked for by, if no run's
+    revision: str | None = None  # of an id on the hub
 
 
 def load_trained(
@@ -88,6 +94,8 @@ def load_trained(
             sampler=model.sampler,
             spacing=model.spacing,
         )
+    if (Path(workdir) / PROGRAM).is_file():
+        raise ValueError(refusal(Path(workdir)))
     if Path(workdir).suffix == SUFFIX:
         return load_file(Path(workdir), step=step, ema=ema)
     if not Path(workdir).is_dir():
@@ -125,7 +133,7 @@ def load_file(path: Path, *, step: Step | None, ema: bool) -> Trained:
                 f"{field} is {found!r:.80} in {path}; this project has "
                 f"{', '.join(known)}"
             )
-    config = from_dict(stored.config)
+    config = config_in(path, stored)
     parts = build(config)
     check_weights(parts, stored.params, path)
     own = stored.sampler, stored.spacing, stored.classes
@@ -137,14 +145,43 @@ def chain_of(trained: Trained, options: object) -> Chain:
     """The chain that options name, with the model's own sampler, spacing and classes.
 
     Raises:
-      ValueError: as `chain_of_options`.
+      ValueError: as `chain_of_options`, or if there are labels and no classes.
     """
+    check_has_classes(trained, getattr(options, "label", ()))
     return chain_of_options(
         options,
         sampler=trained.sampler,
         spacing=trained.spacing,
         classes=trained.classes,
     )
+
+
+def config_in(path: Path, stored: Stored) -> Config:
+    """The config of a file of weights, of no more layers than it has tensors.
+
+    Raises:
+      ValueError: if it is none, or so large that building it would never end.
+    """
+    try:
+        config = from_dict(stored.config)
+    except ValueError as error:
+        raise ValueError(
+            f"the config in {path} is no config here: {error}; give another file"
+        ) from None
+    blocks = len(config.model.ch_mult) * config.model.num_res_blocks
+    tensors = len(jax.tree.leaves(stored.params))
+    if blocks > tensors:
+        raise ValueError(
+            f"the config in {path} is of {blocks} blocks, and the file has {tensors} "
+            "tensors; get it again, or give another"
+        )
+    return config
+
+
+def check_has_classes(trained: Trained, label: tuple[str, ...]) -> None:
+    """Raises ValueError for labels, numbers or names, of a model without classes."""
+    if label and trained.parts.model.num_classes is None:
+        raise ValueError(NO_CLASSES)
 
 
 def load_pretrained(
@@ -157,11 +194,16 @@ def load_pretrained(
     Raises:
       FileNotFoundError, ModuleNotFoundError, ValueError: as load_trained and hub.fetch.
     """
-    trained = load_trained(fetch(name), step=step, ema=ema)
+    path = fetch(name)
+    run = (path / "checkpoints").is_dir() or path.suffix == SUFFIX
+    if not run and not is_pretrained(path):
+        raise ValueError(refusal(Path(name)))
+    trained = load_trained(path, step=step, ema=ema)
+    # The hub's cache has a folder for each commit; what is here keeps its own name.
+    revision = path.name if path.is_dir() and not Path(name).exists() else None
     note = NOTES.get(name.partition("@")[0])
-    if note is None:
-        return trained
-    return trained._replace(origin=f"{trained.origin or name}; {note}")
+    origin = f"{trained.origin or name}; {note}" if note else trained.origin
+    return trained._replace(origin=origin, given=name, revision=revision)
 
 
 def load_model(options: ModelOptions) -> Trained:
@@ -179,7 +221,8 @@ def load_model(options: ModelOptions) -> Trained:
         raise ValueError(
             "give --workdir, the folder of a run, such as runs/digits, or --pretrained"
         )
-    return load_trained(workdir, step=options.step, ema=options.ema)
+    trained = load_trained(workdir, step=options.step, ema=options.ema)
+    return trained._replace(given=str(workdir) if workdir.suffix == SUFFIX else None)
 
 
 def check_weights(parts: Parts, params: optax.Params, workdir: str | Path) -> None:
@@ -188,12 +231,13 @@ def check_weights(parts: Parts, params: optax.Params, workdir: str | Path) -> No
     if found := misfit(params, wanted):
         tensor, got, want = found
         raise ValueError(
-            f"{tensor} is {got} in {workdir} and {want} in the network of its config; "
-            "the file does not hold one whole model"
+            f"{tensor} is {got} in {workdir} and {want} in the network of its config, "
+            "so it does not hold one whole model; get it again, or give another"
         )
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params)):
         raise ValueError(
-            f"{workdir} holds weights that are not finite numbers; take an earlier step"
+            f"{workdir} holds weights that are not finite numbers; take an earlier "
+            "step, or another model"
         )
 
 

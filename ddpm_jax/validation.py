@@ -30,6 +30,7 @@ from ddpm_jax.spelling import one_of
 ALLOWED = {
     "greater_than_equal": "at least {ge:.12g}",
     "greater_than": "more than {gt:.12g}",
+    "less_than_equal": "at most {le:.12g}",
     "less_than": "less than {lt:.12g}",
     "finite_number": "a finite number",
     "int_type": "a whole number",

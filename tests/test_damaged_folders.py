@@ -23,7 +23,9 @@ def test_weights_that_are_not_finite_are_refused_by_name(
     unet, tensors = described("gray")
     tensors["conv_in.bias"][1] = number
     folder = write(tmp_path / "model", unet, tensors, SCHEDULERS["ddpm"])
-    with pytest.raises(ValueError, match=r"^conv_in.bias in .* are not finite"):
+    with pytest.raises(
+        ValueError, match=r"^conv_in.bias in .* are not finite.*; get it"
+    ):
         read_pretrained(folder)
 
 
@@ -49,9 +51,10 @@ def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
     weights = load(tmp_path, "gray")
     (tmp_path / "file").touch()
     below = tmp_path / "file" / "below"
-    with pytest.raises(OSError, match=f"^{below} can't be made: Not a directory$"):
+    with pytest.raises(OSError, match=f"^{below} can't be made, as .*file is a file$"):
         with new_folder(below):
             pass
-    with pytest.raises(OSError, match=f"^{below}.safetensors can't be written: "):
+    below = below.with_suffix(".safetensors")
+    with pytest.raises(OSError, match=f"^{below} can't be made, as .*file is a file$"):
         export_safetensors(weights, below)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "model"]

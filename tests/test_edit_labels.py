@@ -129,7 +129,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     known = {"config": dataclasses.asdict(config), "classes": ("cat", "dog")}
     first = save_weights(folder / "first", params, step=6, **known)
     # As it is handed on, the names go with it.
-    (path,) = export_safetensors(load_trained(first), folder / "second")
+    (path,) = export_safetensors(load_trained(first), folder / "second.safetensors")
     return path
 
 

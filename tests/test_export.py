@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import re
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -13,16 +15,21 @@ import numpy as np
 import pytest
 import tiny
 from test_scripts import run
+from torch_weights import save_torch
 
 from ddpm_jax.build import build
 from ddpm_jax.build import init_params
 from ddpm_jax.chains import Chain
 from ddpm_jax.config import Data
 from ddpm_jax.exporting import export_safetensors
+from ddpm_jax.pretrained import PROGRAM
+from ddpm_jax.pretrained import PROGRAM_WEIGHTS
 from ddpm_jax.sampling import Trained
 from ddpm_jax.sampling import describe
 from ddpm_jax.sampling import draw
+from ddpm_jax.sampling import load_pretrained
 from ddpm_jax.sampling import load_trained
+from ddpm_jax.weights import load_weights
 from ddpm_jax.weights import save_weights
 
 CONFIG = dataclasses.replace(
@@ -116,8 +123,7 @@ def test_a_file_of_weights_says_which_they_are(
 ) -> None:
     """Else one of another project is called untrained, and its chains lie elsewhere."""
     trained = load_trained(weights)._replace(**known)
-    (path,) = export_safetensors(trained, tmp_path / "m0.5")
-    assert path.name == "m0.5.safetensors"
+    (path,) = export_safetensors(trained, tmp_path / "m0.5.safetensors")
     again = load_trained(path, ema=known["ema"])
     assert {name: getattr(again, name) for name in known} == known
     assert describe(again) == describe(trained)
@@ -127,7 +133,7 @@ def test_a_file_of_weights_says_which_they_are(
         load_trained(path, step=3)
     before = path.read_bytes()
     with pytest.raises(ValueError, match="m0.5.safetensors is there already"):
-        export_safetensors(trained, tmp_path / "m0.5")
+        export_safetensors(trained, path)
     assert path.read_bytes() == before
 
 
@@ -142,7 +148,7 @@ def test_a_program_takes_the_steps_where_the_model_has_them(
 
     monkeypatch.setattr("ddpm_jax.exporting.export_sampler", keep)
     trained = load_trained(weights)._replace(spacing="leading")
-    (path,) = export_safetensors(trained, tmp_path / "leading")
+    (path,) = export_safetensors(trained, tmp_path / "leading.safetensors")
     line = ("--workdir", path, "--format", "stablehlo", "--out", tmp_path / "out")
     assert run("export", *line, "--sampler", "ddim", "--steps", 5) == 0
     assert run("export", *line) == 0
@@ -155,7 +161,16 @@ def test_a_program_takes_the_steps_where_the_model_has_them(
         ((), "give --out, where to write"),
         (("--out", "x"), "give --workdir, the folder of a run"),
         (("--out", "x", "--workdir", "a", "--pretrained", "b"), "and not both"),
-        (("--out", "x", "--steps", 3), "are for --format stablehlo"),
+        (("--out", "x", "--steps", 3), "diffusers keeps no --steps; leave it out, or"),
+        (
+            ("--out", "x", "--label", 3),
+            "keeps no --label; leave it out, or give --form",
+        ),
+        (
+            ("--out", "x", "--format", "safetensors", "--sampler", "ddim"),
+            "keeps no --sampler; leave it out, or give --format stablehlo or diffusers",
+        ),
+        (("--out", "x", "--sampler", "heun"), "'heun'; a folder of diffusers is for"),
         (("--out", "x", "--workdir", "nowhere"), "nowhere does not exist"),
         (("--out", "x", "--pretrained", "no/such/model"), "no file or folder no/such"),
     ],
@@ -171,6 +186,79 @@ def test_bad_input_is_one_sentence(
     assert run("export", *arguments) == 2
     assert sentence in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("form", "out", "sentence"),
+    [
+        ("diffusers", "full", "full is there already; give a folder that is new"),
+        ("stablehlo", "full", "full is there already; give a folder that is new"),
+        ("diffusers", "full/file/x", "x can't be made, as .*file is a file"),
+        ("safetensors", "full", "full does not end in .*; give full.safetensors"),
+        ("safetensors", "m.pt", "does not end in .*; give m.pt.safetensors"),
+        ("safetensors", "full/a.safetensors", "a.safetensors is there already"),
+        ("safetensors", "b.safetensors", "b.safetensors is a folder; give a file"),
+        ("safetensors", "full/file/b.safetensors", "made, as .*file is a file"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_said_before_weights_are_read(
+    form: str,
+    out: str,
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("full", "b.safetensors"):
+        Path(folder).mkdir()
+    for file in ("full/file", "full/a.safetensors"):
+        Path(file).touch()
+    # There is no such model: that --out is named shows that none was looked for.
+    assert run("export", "--workdir", "nowhere", "--format", form, "--out", out) == 2
+    said = capsys.readouterr().err
+    assert re.search(sentence, said) and said.count("\n") == 1
+
+
+def test_a_program_is_no_model_and_its_weights_are_named(
+    weights: Path, tmp_path: Path
+) -> None:
+    (tmp_path / PROGRAM).touch()
+    shutil.copy(weights, tmp_path / PROGRAM_WEIGHTS)
+    sentence = rf"a sampler as a program.*; give its weights, {tmp_path}/weights\.safe"
+    for load in (load_trained, load_pretrained):
+        with pytest.raises(ValueError, match=sentence):
+            load(str(tmp_path))
+    assert load_pretrained(str(tmp_path / PROGRAM_WEIGHTS)).step == 9
+
+
+def test_what_pretrained_takes_is_said_of_what_it_does_not(tmp_path: Path) -> None:
+    save_torch(tmp_path / "unet.pt", {"w": np.ones(3, np.float32)})
+    for path in (tmp_path / "unet.pt", tmp_path):
+        with pytest.raises(ValueError, match="no model that is read here; give a fol"):
+            load_pretrained(str(path))
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "value", "sentence"),
+    [
+        ("model", "num_res_blocks", 10**9, "1000000000 blocks, .* 74 tensors; get it"),
+        ("process", "num_timesteps", 10**12, "give at most 1000000; give another"),
+    ],
+)
+def test_a_file_asks_for_no_network_without_end(
+    weights: Path,
+    tmp_path: Path,
+    section: str,
+    field: str,
+    value: int,
+    sentence: str,
+) -> None:
+    stored = load_weights(weights)
+    stored.config[section][field] = value
+    path = save_weights(tmp_path / "w", stored.params, step=1, config=stored.config)
+    with pytest.raises(ValueError, match=f"^the config in {path} is .*{sentence}"):
+        load_trained(path)
 
 
 def test_a_chain_that_does_not_fit_writes_nothing(

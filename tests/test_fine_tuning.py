@@ -13,6 +13,9 @@ import jax
 import numpy as np
 import pytest
 import tiny
+from diffusers_files import WEIGHTS
+from test_original import to_torch
+from torch_weights import save_torch
 
 from ddpm_jax.build import build
 from ddpm_jax.build import init_params
@@ -20,18 +23,25 @@ from ddpm_jax.checkpoint import open_checkpoints
 from ddpm_jax.checkpoint import restore_weights
 from ddpm_jax.checkpoint import save
 from ddpm_jax.config import Config
+from ddpm_jax.config import Model
 from ddpm_jax.config import Objective
 from ddpm_jax.data import Batch
 from ddpm_jax.data import load
+from ddpm_jax.exporting import export_diffusers
+from ddpm_jax.exporting import export_safetensors
 from ddpm_jax.fine_tuning import fields_to_set
 from ddpm_jax.fine_tuning import load_source
+from ddpm_jax.interop.names import pesser_name
+from ddpm_jax.interop.names import tensorflow_name
 from ddpm_jax.network import held_out_loss
 from ddpm_jax.run import initialised_from
 from ddpm_jax.run import optimiser_of
+from ddpm_jax.sampling import Trained
 from ddpm_jax.sampling import describe
 from ddpm_jax.sampling import load_trained
 from ddpm_jax.train_loop import train
 from ddpm_jax.train_step import init_state
+from ddpm_jax.trees import named
 from ddpm_jax.weights import save_weights
 from ddpm_jax.workdir import read_config
 from ddpm_jax.workdir import store
@@ -250,6 +260,49 @@ def test_larger_pictures_attend_at_the_same_levels() -> None:
     moved = dataclasses.replace(same, model=large)
     assert fields_to_set(before, same) == ["--model.attention-resolutions 16"]
     assert fields_to_set(before, moved) == []
+
+
+# As small as a network of the original code is, whose groups are 32.
+ORIGINAL = dataclasses.replace(
+    tiny.CONFIG,
+    model=Model(ch=32, ch_mult=(1,), num_res_blocks=1, attention_resolutions=(16,)),
+    **data_with(size=16),
+)
+
+
+def written(kind: str, params: dict, out: Path) -> tuple[Path, Path]:
+    """A model in one of the forms that are read, and the file with its weights."""
+    trained = Trained(ORIGINAL, build(ORIGINAL), params, step=0, ema=True)
+    if kind == "diffusers":
+        export_diffusers(trained, out)
+        return out, out / "unet" / WEIGHTS
+    path = out.with_suffix(f".{kind}")
+    if kind == "safetensors":
+        export_safetensors(trained, path)
+    names = named(params["params"])
+    if kind == "npz":
+        np.savez(path, **{tensorflow_name(n, 1): x for n, x in names.items()})
+    if kind == "ckpt":
+        tensors = {pesser_name(n, 1): to_torch(n, x) for n, x in names.items()}
+        save_torch(path, tensors)
+    return path, path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["diffusers", "safetensors", "npz", "ckpt"])
+def test_a_run_begins_as_a_model_of_any_form_but_not_of_half_a_file(
+    kind: str, tmp_path: Path
+) -> None:
+    params = filled(ORIGINAL, 0)
+    path, file = written(kind, params, tmp_path / "model")
+    init_from = dataclasses.replace(ORIGINAL.train, init_from=str(path))
+    config = dataclasses.replace(ORIGINAL, train=init_from)
+    taken, said = load_source(config, build(config))
+    jax.tree.map(np.testing.assert_array_equal, taken, params)
+    assert said[0].startswith(f"initialised from {path}; weights: ")
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(ValueError, match=f"^{file} .*; (get|make) it again"):
+        load_source(config, build(config))
 
 
 def test_a_source_that_is_not_there_is_named_before_anything_is_written(

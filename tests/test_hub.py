@@ -72,7 +72,9 @@ def test_of_a_model_that_may_not_be_averaged_one_is_told(
 ) -> None:
     snapshot = keep(cache, name)
     write_diffusers(snapshot, *described("gray"), SCHEDULERS["ddpm"], flat=True)
-    said = describe(load_pretrained(name))
+    model = load_pretrained(name)
+    assert (model.given, model.revision) == (name, COMMIT)
+    said = describe(model)
     assert ("does not say whether these are the averages" in said) == says
 
 

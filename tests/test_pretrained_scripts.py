@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import tiny
 from diffusers_files import WEIGHTS
+from PIL import Image
 from test_scripts import ROOT
 from test_scripts import run
 
@@ -78,6 +79,7 @@ def test_evaluate_measures_a_folder_of_diffusers(
     assert run("evaluate", *line, "--num", 2, "--batch-size", 4) == 0
     assert f"weights: {folder}, a folder of diffusers\n" in capsys.readouterr().out
     (record,) = json.loads((tmp_path / "metrics.json").read_text())["nll"]
+    assert record["protocol"]["model"] == str(folder)
     (number, *_) = record["numbers"]
     assert np.isfinite(number["value"])
     assert run("evaluate", *line[:2], "--out", tmp_path / "none") == 2
@@ -99,6 +101,26 @@ def test_train_begins_as_a_folder_of_diffusers(
     # The warm-up's first rate is 0, so after a step it is what it began as.
     params = restore_weights(tmp_path / "run", step=1, ema=False)[0]
     jax.tree.map(np.testing.assert_array_equal, params, load_trained(folder).params)
+
+
+@pytest.mark.parametrize(
+    "words", [("--label", 3), ("--label", "cat"), ("--guidance", 2)]
+)
+@pytest.mark.parametrize("script", ["sample", "edit"])
+def test_a_model_without_classes_is_asked_for_none(
+    folder: Path,
+    tmp_path: Path,
+    script: str,
+    words: tuple[object, ...],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Image.new("L", (8, 8)).save(tmp_path / "picture.png")
+    mode = ("img2img", tmp_path / "picture.png") if script == "edit" else ()
+    line = ("--pretrained", folder, *words, "--out", tmp_path / "out", *mode)
+    assert run(script, *line) == 2
+    said = capsys.readouterr().err
+    assert "knows no classes; leave out --label and --guidance\n" in said
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_was_changed_is_one_sentence(
