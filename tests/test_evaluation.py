@@ -30,6 +30,8 @@ from ddpm_jax.decoder import DECODERS
 from ddpm_jax.evaluation import nll
 from ddpm_jax.evaluation import records
 from ddpm_jax.evaluation.settings import Settings
+from ddpm_jax.evaluation.task import Measured
+from ddpm_jax.evaluation.task import Number
 from ddpm_jax.evaluation.task import Task
 from ddpm_jax.images import to_model_range
 from ddpm_jax.likelihood import LikelihoodTerms
@@ -328,6 +330,29 @@ def test_records_of_earlier_versions_are_read(tmp_path: Path) -> None:
         "nll": [record_of(1.0), record_of(2.0)],
         "nll_ode": [],
     }
+
+
+def test_a_record_names_a_model_that_its_weights_tell_from_others(
+    trained: Trained,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    one = Measured([Number("rate", 1.0, None, "")], [])
+    metric = records.METRICS["nll"]._replace(measure=lambda task: one)
+    monkeypatch.setitem(records.METRICS, "nll", metric)
+    measured = partial(records.evaluate, settings=Settings(num=3), names=["nll"])
+    old = measured(tmp_path, trained)["nll"]
+    assert "model" not in old["protocol"]
+    model = trained._replace(given="a/b@v1", revision="0123")
+    # A record of before models were named is of these weights all the same.
+    assert measured(tmp_path, model)["nll"] == old
+    capsys.readouterr()
+    new = measured(tmp_path / "new", model)["nll"]
+    assert new["protocol"] == {"model": "a/b@v1", "revision": "0123", **old["protocol"]}
+    assert "    model: a/b@v1\n    revision: 0123\n" in capsys.readouterr().out
+    moved = trained._replace(given="c")
+    assert measured(tmp_path / "new", moved)["nll"] == new
 
 
 @pytest.mark.slow

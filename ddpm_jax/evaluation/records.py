@@ -11,9 +11,13 @@ hours. A number is stored in OUT/metrics.json as soon as it is there:
               "files": ["nll_terms_held_out_de7d7744.csv", ...]},
              ...]}
 
-one record for each protocol, and what has been measured is not computed again. To add
-a metric: one file in this folder, with `protocol(task)` and `measure(task)`, its line
-in METRICS, and its options, if any, as fields of `Settings`.
+one record for each protocol, and what has been measured is not computed again. A model
+that is no run's has, before the rest, the path or the hub's id that it was given by, as
+"model", and the id's "revision"; the same weights by another name are not measured
+again.
+
+To add a metric: one file in this folder, with `protocol(task)` and `measure(task)`, its
+line in METRICS, and its options, if any, as fields of `Settings`.
 """
 
 import json
@@ -87,7 +91,7 @@ def evaluate(
         for name, protocol in protocols.items():
             label = label_of(task, name)
             stored = read_records(out).get(label, [])
-            same = [record for record in stored if record["protocol"] == protocol]
+            same = [x for x in stored if unnamed(x["protocol"]) == protocol]
             if same:
                 say(f"{label} has been measured already:")
                 record = same[0]
@@ -121,7 +125,7 @@ def measure(task: Task, name: str, protocol: dict[str, Any]) -> Record:
     # Until then others may read the rows that are deleted next.
     processes.wait_for_all(f"{name} measured")
     return {
-        "protocol": protocol,
+        "protocol": {**named(task, protocol), **protocol},
         "numbers": [number._asdict() for number in measured.numbers],
         "files": [path.name for path in measured.files],
     }
@@ -148,6 +152,24 @@ def protocol_of(task: Task, name: str) -> dict[str, Any]:
     text = json.dumps(METRICS[name].protocol(task), allow_nan=False)
     protocol: dict[str, Any] = json.loads(text)
     return protocol
+
+
+def named(task: Task, protocol: dict[str, Any]) -> dict[str, str]:
+    """As what the model was given, where a protocol is of one that no workdir tells."""
+    names = {"model": task.trained.given, "revision": task.trained.revision}
+    if "crc32 of the weights" not in protocol:
+        return {}
+    return {key: name for key, name in names.items() if name is not None}
+
+
+def unnamed(protocol: dict[str, Any]) -> dict[str, Any]:
+    """A protocol without what the model was given as: its checksum tells it.
+
+    Example:
+      >>> unnamed({"model": "google/ddpm-cat-256", "revision": "main", "step": 0})
+      {'step': 0}
+    """
+    return {k: v for k, v in protocol.items() if k not in ("model", "revision")}
 
 
 def store(out: Path, label: str, record: Record) -> None:
