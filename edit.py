@@ -57,15 +57,15 @@ def main(arguments: list[str]) -> int:
         raise ValueError(f"--out {options.out} is a file; give a folder")
     command.set_up_jax()
     from ddpm_jax import classes
-    from ddpm_jax import sampling
+    from ddpm_jax import loading
     from ddpm_jax.edit_files import write_edits
 
-    trained = sampling.load_model(options)
-    sampling.check_has_classes(trained, options.label)
+    trained = loading.load_model(options)
+    loading.check_has_classes(trained, options.label)
     label = classes.numbers_of(options.label, trained.classes)
     remarks = options.mode.remarks(trained.parts)
     named = classes.describe(label, trained.classes)
-    print("\n".join([sampling.describe(trained), *named, *remarks]))
+    print("\n".join([loading.describe(trained), *named, *remarks]))
     written = write_edits(
         options.out,
         trained,

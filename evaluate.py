@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
         if getattr(options, name) is not None:
             command.check_range(options, **{name: (1, None)})
     command.set_up_jax()
-    from ddpm_jax import sampling
+    from ddpm_jax import loading
     from ddpm_jax.evaluation import records
 
     names = records.parse_metrics(options.metrics)
@@ -43,8 +43,8 @@ def main(arguments: list[str]) -> int:
     out = options.out or records.default_out(options.workdir)
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; give a folder")
-    trained = sampling.load_model(options)
-    print(sampling.describe(trained))
+    trained = loading.load_model(options)
+    print(loading.describe(trained))
     records.evaluate(out, trained, options, names)
     print(f"stored in {out / records.RECORDS}")
     return 0

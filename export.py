@@ -34,6 +34,7 @@ def main(arguments: list[str]) -> int:
     options = command.parse(Export, arguments)
     command.set_up_jax()
     from ddpm_jax import exporting
+    from ddpm_jax import loading
     from ddpm_jax import sampling
 
     if options.out is None:
@@ -42,8 +43,8 @@ def main(arguments: list[str]) -> int:
     if options.format == "diffusers" and options.sampler is not None:
         exporting.check_sampler(options.sampler)
     exporting.check_out(options.out, options.format)
-    trained = sampling.load_model(options)
-    print(sampling.describe(trained))
+    trained = loading.load_model(options)
+    print(loading.describe(trained))
     if options.format == "diffusers":
         written = exporting.export_diffusers(trained, options.out, options.sampler)
     elif options.format == "safetensors":

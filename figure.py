@@ -49,11 +49,11 @@ def main(arguments: list[str]) -> int:
         raise ValueError(f"--out {options.out} is a file; give a folder")
     command.set_up_jax()
     from ddpm_jax import chains
-    from ddpm_jax import sampling
+    from ddpm_jax import loading
 
-    trained = sampling.load_model(options)
+    trained = loading.load_model(options)
     chains.check_unlabelled(trained.parts)
-    print(sampling.describe(trained))
+    print(loading.describe(trained))
     written = options.kind.write(options.out, trained, options.seed)
     print("\n".join(f"wrote {path}" for path in written))
     return 0

@@ -43,6 +43,7 @@ def main(arguments: list[str]) -> int:
     from ddpm_jax import chains
     from ddpm_jax import classes
     from ddpm_jax import drawing
+    from ddpm_jax import loading
     from ddpm_jax import sampling
 
     if options.out.exists() and not options.out.is_dir():
@@ -60,7 +61,7 @@ def main(arguments: list[str]) -> int:
             )
         ]
     else:
-        trained = sampling.load_model(options)
+        trained = loading.load_model(options)
         chain = sampling.chain_of(trained, options)
         if options.progressive and not chain.takes_all_steps():
             raise ValueError(
@@ -69,7 +70,7 @@ def main(arguments: list[str]) -> int:
             )
         chains.check_chain(trained.parts, chain)
         named = classes.describe(chain.label, trained.classes)
-        print("\n".join([sampling.describe(trained), *named]))
+        print("\n".join([loading.describe(trained), *named]))
         if chain.sampler != (options.sampler or "ddpm"):
             print(f"drawn with {chain.sampler}, as its authors do; or give --sampler")
         options.out.mkdir(parents=True, exist_ok=True)

@@ -46,7 +46,7 @@ EXIT_CODES: dict[type[BaseException], int] = {
 
 @dataclasses.dataclass(frozen=True)
 class ModelOptions:
-    """Which trained model a script takes; `sampling.load_model` reads it."""
+    """Which trained model a script takes; `loading.load_model` reads it."""
 
     workdir: Path | None = None
     """The folder of the run, or a .safetensors file of its weights."""

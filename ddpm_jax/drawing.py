@@ -20,13 +20,13 @@ from ddpm_jax.figures import save_chain
 from ddpm_jax.figures import save_strip
 from ddpm_jax.files import locked
 from ddpm_jax.images import save_grid
+from ddpm_jax.loading import Trained
+from ddpm_jax.loading import weights_identity
 from ddpm_jax.meter import image_bar
 from ddpm_jax.pictures import read_image
-from ddpm_jax.sampling import Trained
 from ddpm_jax.sampling import compile_sampler
 from ddpm_jax.sampling import draw_frames
 from ddpm_jax.sampling import even_steps
-from ddpm_jax.sampling import weights_identity
 from ddpm_jax.workdir import read_config
 
 

@@ -20,11 +20,11 @@ from ddpm_jax.images import save_grid
 from ddpm_jax.images import save_png
 from ddpm_jax.images import to_model_range
 from ddpm_jax.images import to_uint8
+from ddpm_jax.loading import Trained
 from ddpm_jax.meter import image_bar
 from ddpm_jax.pictures import Pictures
 from ddpm_jax.pictures import read_mask
 from ddpm_jax.pictures import read_pictures
-from ddpm_jax.sampling import Trained
 
 GRID, GRID_ROWS = "before_after.png", 16
 

@@ -20,9 +20,9 @@ from ddpm_jax.files import check_new_folder
 from ddpm_jax.files import new_folder
 from ddpm_jax.interop.diffusers_out import write_folder
 from ddpm_jax.interop.scheduler_config import SAMPLERS
+from ddpm_jax.loading import Trained
 from ddpm_jax.pretrained import PROGRAM
 from ddpm_jax.pretrained import PROGRAM_WEIGHTS
-from ddpm_jax.sampling import Trained
 from ddpm_jax.trees import named
 from ddpm_jax.weights import SUFFIX
 from ddpm_jax.weights import save_weights

@@ -1,7 +1,7 @@
 """Fine-tuning: a run whose parameters begin as those of another model, its source.
 
 The EMA, the step and the optimiser begin anew. What a source can be is what
-`sampling.load_pretrained` reads.
+`loading.load_pretrained` reads.
 """
 
 from functools import partial
@@ -14,9 +14,9 @@ from ddpm_jax.build import init_params
 from ddpm_jax.config import Config
 from ddpm_jax.config import flatten
 from ddpm_jax.denoiser import LEARNED
-from ddpm_jax.sampling import Trained
-from ddpm_jax.sampling import describe
-from ddpm_jax.sampling import load_pretrained
+from ddpm_jax.loading import Trained
+from ddpm_jax.loading import describe
+from ddpm_jax.loading import load_pretrained
 from ddpm_jax.transfer import Transfer
 from ddpm_jax.transfer import transfer
 

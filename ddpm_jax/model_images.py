@@ -5,7 +5,7 @@ import dataclasses
 from ddpm_jax.config import Fit
 from ddpm_jax.config import dataset_of
 from ddpm_jax.data import Dataset
-from ddpm_jax.sampling import Trained
+from ddpm_jax.loading import Trained
 
 
 def images_of(trained: Trained, source: str | None, fit: Fit | None = None) -> Dataset:

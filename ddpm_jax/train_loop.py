@@ -29,6 +29,8 @@ from ddpm_jax.evaluation.while_training import metric_task
 from ddpm_jax.evaluation.while_training import score_name
 from ddpm_jax.files import locked
 from ddpm_jax.fine_tuning import load_source
+from ddpm_jax.loading import MOST_UNTRAINED
+from ddpm_jax.loading import initial_share
 from ddpm_jax.logs import Logs
 from ddpm_jax.meter import Meter
 from ddpm_jax.processes import first_process
@@ -37,8 +39,6 @@ from ddpm_jax.run import compile_run
 from ddpm_jax.run import next_batches
 from ddpm_jax.run import say
 from ddpm_jax.run import start
-from ddpm_jax.sampling import MOST_UNTRAINED
-from ddpm_jax.sampling import initial_share
 from ddpm_jax.stopping import InterruptedRunError
 from ddpm_jax.stopping import check_finite
 from ddpm_jax.stopping import stop_signals

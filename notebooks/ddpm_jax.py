@@ -77,8 +77,8 @@ from ddpm_jax.guidance import drop_labels
 from ddpm_jax.images import grid
 from ddpm_jax.images import to_model_range
 from ddpm_jax.images import to_uint8
+from ddpm_jax.loading import load_trained
 from ddpm_jax.sampling import even_steps
-from ddpm_jax.sampling import load_trained
 from ddpm_jax.train_step import init_state
 from ddpm_jax.train_step import make_optimiser
 from ddpm_jax.train_step import train_step

@@ -8,8 +8,8 @@ import numpy as np
 from safetensors.numpy import save_file
 from torch_weights import made_up
 
-from ddpm_jax.sampling import Trained
-from ddpm_jax.sampling import load_trained
+from ddpm_jax.loading import Trained
+from ddpm_jax.loading import load_trained
 
 FILES = Path(__file__).parent / "fixtures" / "diffusers"
 NETWORKS = (

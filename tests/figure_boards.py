@@ -11,9 +11,9 @@ from PIL import Image
 
 from ddpm_jax.build import build
 from ddpm_jax.data import load
+from ddpm_jax.loading import Trained
 from ddpm_jax.paper_figures.boards import GAP
 from ddpm_jax.paper_figures.boards import TILE
-from ddpm_jax.sampling import Trained
 
 DIGITS = load("digits")
 

@@ -38,10 +38,10 @@ from ddpm_jax.interop.scheduler_config import from_scheduler_config
 from ddpm_jax.interop.scheduler_config import sampler_of as own_sampler
 from ddpm_jax.interop.scheduler_config import spacing_of
 from ddpm_jax.interop.scheduler_config import to_scheduler_config
+from ddpm_jax.loading import Trained
+from ddpm_jax.loading import describe
+from ddpm_jax.loading import load_trained
 from ddpm_jax.pretrained import read_pretrained
-from ddpm_jax.sampling import Trained
-from ddpm_jax.sampling import describe
-from ddpm_jax.sampling import load_trained
 from ddpm_jax.schedules import SCHEDULES
 from ddpm_jax.validation import from_dict
 

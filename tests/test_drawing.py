@@ -11,9 +11,9 @@ from ddpm_jax.chains import Chain
 from ddpm_jax.drawing import identity
 from ddpm_jax.drawing import write_parts
 from ddpm_jax.drawing import write_samples
+from ddpm_jax.loading import Trained
+from ddpm_jax.loading import load_trained
 from ddpm_jax.processes import process_slice
-from ddpm_jax.sampling import Trained
-from ddpm_jax.sampling import load_trained
 
 PAPERS = Chain()
 

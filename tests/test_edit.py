@@ -27,7 +27,7 @@ from ddpm_jax.edit_modes import Colourise
 from ddpm_jax.edit_modes import Img2img
 from ddpm_jax.edit_modes import Inpaint
 from ddpm_jax.edit_modes import Upscale
-from ddpm_jax.sampling import Trained
+from ddpm_jax.loading import Trained
 from ddpm_jax.weights import save_weights
 
 ROOT = Path(__file__).resolve().parents[1]

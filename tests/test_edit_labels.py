@@ -27,8 +27,8 @@ from ddpm_jax.edit_modes import Inpaint
 from ddpm_jax.edit_modes import Mode
 from ddpm_jax.edit_modes import Upscale
 from ddpm_jax.exporting import export_safetensors
-from ddpm_jax.sampling import Trained
-from ddpm_jax.sampling import load_trained
+from ddpm_jax.loading import Trained
+from ddpm_jax.loading import load_trained
 from ddpm_jax.weights import save_weights
 
 OPTIONS = {"fit": "crop", "num": 1, "seed": 0, "batch_size": 2}

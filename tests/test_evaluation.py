@@ -36,11 +36,11 @@ from ddpm_jax.evaluation.task import Task
 from ddpm_jax.images import to_model_range
 from ddpm_jax.likelihood import LikelihoodTerms
 from ddpm_jax.likelihood import bits_per_dim
+from ddpm_jax.loading import Trained
+from ddpm_jax.loading import load_trained
 from ddpm_jax.ode_likelihood import TRACES
 from ddpm_jax.rate_distortion import moments_of_terms
 from ddpm_jax.rate_distortion import summarise
-from ddpm_jax.sampling import Trained
-from ddpm_jax.sampling import load_trained
 from ddpm_jax.weights import save_weights
 
 NUM = 5

@@ -27,7 +27,7 @@ from ddpm_jax.evaluation.settings import Settings
 from ddpm_jax.evaluation.task import Task
 from ddpm_jax.images import to_model_range
 from ddpm_jax.likelihood import bits_per_dim
-from ddpm_jax.sampling import Trained
+from ddpm_jax.loading import Trained
 
 KEY = jax.random.key(0)
 LABELS, STD = jnp.array([2, 7, 4]), 0.3

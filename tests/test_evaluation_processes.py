@@ -10,7 +10,7 @@ from test_sample_quality import settings_of
 from test_sample_quality import trained as trained
 from two_processes import in_two_processes
 
-from ddpm_jax.sampling import Trained
+from ddpm_jax.loading import Trained
 
 METRICS = ["nll", "is", "pr"]
 WORKER = """

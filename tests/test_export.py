@@ -22,13 +22,13 @@ from ddpm_jax.build import init_params
 from ddpm_jax.chains import Chain
 from ddpm_jax.config import Data
 from ddpm_jax.exporting import export_safetensors
+from ddpm_jax.loading import Trained
+from ddpm_jax.loading import describe
+from ddpm_jax.loading import load_pretrained
+from ddpm_jax.loading import load_trained
 from ddpm_jax.pretrained import PROGRAM
 from ddpm_jax.pretrained import PROGRAM_WEIGHTS
-from ddpm_jax.sampling import Trained
-from ddpm_jax.sampling import describe
 from ddpm_jax.sampling import draw
-from ddpm_jax.sampling import load_pretrained
-from ddpm_jax.sampling import load_trained
 from ddpm_jax.weights import load_weights
 from ddpm_jax.weights import save_weights
 

@@ -33,12 +33,12 @@ from ddpm_jax.fine_tuning import fields_to_set
 from ddpm_jax.fine_tuning import load_source
 from ddpm_jax.interop.names import pesser_name
 from ddpm_jax.interop.names import tensorflow_name
+from ddpm_jax.loading import Trained
+from ddpm_jax.loading import describe
+from ddpm_jax.loading import load_trained
 from ddpm_jax.network import held_out_loss
 from ddpm_jax.run import initialised_from
 from ddpm_jax.run import optimiser_of
-from ddpm_jax.sampling import Trained
-from ddpm_jax.sampling import describe
-from ddpm_jax.sampling import load_trained
 from ddpm_jax.train_loop import train
 from ddpm_jax.train_step import init_state
 from ddpm_jax.trees import named

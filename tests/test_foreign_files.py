@@ -42,9 +42,9 @@ from ddpm_jax.interop.torch_file import read_torch_file
 from ddpm_jax.interop.unet_config import DEFAULTS as UNET
 from ddpm_jax.interop.unet_config import KINDS as UNET_KINDS
 from ddpm_jax.interop.unet_config import from_unet_config
+from ddpm_jax.loading import describe
+from ddpm_jax.loading import load_trained
 from ddpm_jax.pretrained import read_pretrained
-from ddpm_jax.sampling import describe
-from ddpm_jax.sampling import load_trained
 
 ODD = ([], {}, "x", "false", True, -1, 0.5, 10**12, float("nan"), None, [1, "x"], 5)
 

@@ -20,8 +20,8 @@ from test_scripts import run
 
 from ddpm_jax.interop.hub import fetch
 from ddpm_jax.interop.hub import weights
-from ddpm_jax.sampling import describe
-from ddpm_jax.sampling import load_pretrained
+from ddpm_jax.loading import describe
+from ddpm_jax.loading import load_pretrained
 
 TENSORFLOW = Path(__file__).parent / "fixtures" / "tensorflow"
 

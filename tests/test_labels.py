@@ -31,8 +31,8 @@ from ddpm_jax.data import load
 from ddpm_jax.data.decode import Unusable
 from ddpm_jax.data.items import LazyImages
 from ddpm_jax.guidance import drop_labels
+from ddpm_jax.loading import load_trained
 from ddpm_jax.sampling import compile_sampler
-from ddpm_jax.sampling import load_trained
 from ddpm_jax.train_loop import train
 from ddpm_jax.train_loop import with_labels
 from ddpm_jax.train_step import init_state

@@ -16,10 +16,10 @@ from ddpm_jax.interop.names import tensorflow_name
 from ddpm_jax.interop.original import EMA
 from ddpm_jax.interop.original import config_of
 from ddpm_jax.interop.tensors import Shapes
+from ddpm_jax.loading import describe
+from ddpm_jax.loading import load_trained
 from ddpm_jax.pretrained import read_pretrained
 from ddpm_jax.pretrained import shapes_of
-from ddpm_jax.sampling import describe
-from ddpm_jax.sampling import load_trained
 
 # 32 channels, as few as 32 groups allow.
 MODEL = Model(ch=32, ch_mult=(1, 2), num_res_blocks=1, attention_resolutions=(16,))

@@ -23,9 +23,9 @@ from ddpm_jax.exporting import export_safetensors
 from ddpm_jax.images import save_png
 from ddpm_jax.interop.scheduler_config import DDIM
 from ddpm_jax.interop.scheduler_config import SCHEDULERS as KEYS
+from ddpm_jax.loading import Trained
+from ddpm_jax.loading import load_trained
 from ddpm_jax.pretrained import read_pretrained
-from ddpm_jax.sampling import Trained
-from ddpm_jax.sampling import load_trained
 from ddpm_jax.schedules import linear_beta_schedule
 from ddpm_jax.schedules import make_schedule
 from ddpm_jax.time_grids import make_time_grid

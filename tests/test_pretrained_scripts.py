@@ -24,8 +24,8 @@ from ddpm_jax.build import init_params
 from ddpm_jax.checkpoint import restore_weights
 from ddpm_jax.config import Data
 from ddpm_jax.exporting import export_diffusers
-from ddpm_jax.sampling import Trained
-from ddpm_jax.sampling import load_trained
+from ddpm_jax.loading import Trained
+from ddpm_jax.loading import load_trained
 
 CONFIG = dataclasses.replace(
     tiny.CONFIG, data=Data(source="digits", image_size=(8, 8), channels=1)
@@ -40,7 +40,7 @@ from pathlib import Path
 
 from ddpm_jax.interop.tf_checkpoint import read_tf_checkpoint
 from ddpm_jax.interop.torch_file import read_torch_file
-from ddpm_jax.sampling import load_pretrained
+from ddpm_jax.loading import load_pretrained
 
 files = Path("tests/fixtures")
 assert read_torch_file(files / "torch/zip.pt")

@@ -21,6 +21,7 @@ from ddpm_jax.data.order import permutation
 from ddpm_jax.evaluation import sample_sources
 from ddpm_jax.evaluation.records import evaluate
 from ddpm_jax.evaluation.settings import Settings
+from ddpm_jax.loading import Trained
 from ddpm_jax.metrics.extractors import compile_extractor
 from ddpm_jax.metrics.extractors import make_extractor
 from ddpm_jax.metrics.frechet import frechet_distance
@@ -30,7 +31,6 @@ from ddpm_jax.metrics.precision_recall import precision_recall
 from ddpm_jax.metrics.statistics import Statistics
 from ddpm_jax.metrics.statistics import load_statistics
 from ddpm_jax.metrics.statistics import save_statistics
-from ddpm_jax.sampling import Trained
 from ddpm_jax.sampling import compile_sampler
 from ddpm_jax.train_loop import with_shape
 

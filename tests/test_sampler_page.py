@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_scripts import script as load_script
 
-from ddpm_jax.sampling import load_trained
+from ddpm_jax.loading import load_trained
 
 
 @pytest.mark.slow

@@ -16,9 +16,9 @@ from ddpm_jax.checkpoint import latest_step
 from ddpm_jax.checkpoint import open_checkpoints
 from ddpm_jax.checkpoint import restore_weights
 from ddpm_jax.checkpoint import save
+from ddpm_jax.loading import load_trained
 from ddpm_jax.run import start
 from ddpm_jax.sampling import draw
-from ddpm_jax.sampling import load_trained
 from ddpm_jax.stopping import NonFiniteUpdateError
 from ddpm_jax.train_loop import remarks
 from ddpm_jax.train_loop import train

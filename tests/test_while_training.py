@@ -31,10 +31,10 @@ from ddpm_jax.evaluation.while_training import compile_metric
 from ddpm_jax.evaluation.while_training import measure
 from ddpm_jax.evaluation.while_training import metric_task
 from ddpm_jax.evaluation.while_training import score_name
+from ddpm_jax.loading import load_trained
 from ddpm_jax.logs import read_metrics
 from ddpm_jax.metrics import inception_weights
 from ddpm_jax.metrics.extractors import EXTRACTORS
-from ddpm_jax.sampling import load_trained
 from ddpm_jax.train_loop import train
 from ddpm_jax.train_loop import with_shape
 from ddpm_jax.validation import validate

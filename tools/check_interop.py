@@ -32,8 +32,8 @@ from ddpm_jax.chains import chain_of
 from ddpm_jax.chains import labelled
 from ddpm_jax.exporting import export_diffusers
 from ddpm_jax.images import to_uint8
-from ddpm_jax.sampling import Trained
-from ddpm_jax.sampling import load_pretrained
+from ddpm_jax.loading import Trained
+from ddpm_jax.loading import load_pretrained
 
 TRAINED = Path(__file__).resolve().parents[1] / "docs/cifar_small/ema.safetensors"
 LABELS = 4, 1  # of the two images, where a network knows classes

@@ -15,9 +15,9 @@ import numpy as np
 
 from ddpm_jax.command import set_up_jax
 from ddpm_jax.images import save_grid
+from ddpm_jax.loading import load_trained
 from ddpm_jax.logs import read_metrics
 from ddpm_jax.sampling import draw
-from ddpm_jax.sampling import load_trained
 from ddpm_jax.weights import save_weights
 
 ROOT = Path(__file__).resolve().parents[1]

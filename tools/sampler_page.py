@@ -33,6 +33,8 @@ from ddpm_jax.files import replacing
 from ddpm_jax.images import enlarge
 from ddpm_jax.images import grid
 from ddpm_jax.images import save_png
+from ddpm_jax.loading import Trained
+from ddpm_jax.loading import load_trained
 from ddpm_jax.metrics.extractors import extract_all
 from ddpm_jax.metrics.extractors import make_extractor
 from ddpm_jax.metrics.frechet import frechet_distance
@@ -41,9 +43,7 @@ from ddpm_jax.metrics.statistics import Statistics
 from ddpm_jax.metrics.statistics import statistics_of
 from ddpm_jax.metrics.statistics import stream
 from ddpm_jax.samplers import SAMPLERS
-from ddpm_jax.sampling import Trained
 from ddpm_jax.sampling import compile_sampler
-from ddpm_jax.sampling import load_trained
 from ddpm_jax.train_loop import load_data
 
 ROOT = Path(__file__).resolve().parents[1]

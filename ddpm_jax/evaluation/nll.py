@@ -19,6 +19,7 @@ from ddpm_jax.evaluation.task import digest
 from ddpm_jax.evaluation.task import number
 from ddpm_jax.images import to_model_range
 from ddpm_jax.likelihood import bits_per_dim
+from ddpm_jax.loading import weights_identity
 from ddpm_jax.plots import plot_rate_distortion
 from ddpm_jax.rate_distortion import Bound
 from ddpm_jax.rate_distortion import merge_terms
@@ -26,7 +27,6 @@ from ddpm_jax.rate_distortion import moments_of_terms
 from ddpm_jax.rate_distortion import rate_distortion
 from ddpm_jax.rate_distortion import summarise
 from ddpm_jax.rate_distortion import term_table
-from ddpm_jax.sampling import weights_identity
 from ddpm_jax.tables import write_csv
 
 ROWS = "nll"

@@ -18,12 +18,12 @@ from ddpm_jax.evaluation.task import Number
 from ddpm_jax.evaluation.task import Task
 from ddpm_jax.evaluation.task import number
 from ddpm_jax.images import to_model_range
+from ddpm_jax.loading import weights_identity
 from ddpm_jax.ode_likelihood import FlowDensity
 from ddpm_jax.ode_likelihood import check_options
 from ddpm_jax.ode_likelihood import import_diffrax
 from ddpm_jax.ode_likelihood import ode_log_density
 from ddpm_jax.rate_distortion import estimate
-from ddpm_jax.sampling import weights_identity
 
 ROWS = "nll_ode"
 FIELDS = np.dtype([("bits", "<f4"), ("steps", "<i4")])

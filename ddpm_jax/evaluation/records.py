@@ -38,8 +38,8 @@ from ddpm_jax.evaluation.task import Number
 from ddpm_jax.evaluation.task import Task
 from ddpm_jax.files import locked
 from ddpm_jax.files import replacing
+from ddpm_jax.loading import Trained
 from ddpm_jax.run import say
-from ddpm_jax.sampling import Trained
 from ddpm_jax.spelling import one_of
 from ddpm_jax.weights import SUFFIX
 

@@ -17,10 +17,10 @@ from ddpm_jax.data import read_images
 from ddpm_jax.data.dataset import Subset
 from ddpm_jax.evaluation.feature_rows import Source
 from ddpm_jax.evaluation.settings import Settings
-from ddpm_jax.sampling import Trained
+from ddpm_jax.loading import Trained
+from ddpm_jax.loading import weights_identity
 from ddpm_jax.sampling import chain_of
 from ddpm_jax.sampling import compile_sampler
-from ddpm_jax.sampling import weights_identity
 
 NUM_SAMPLES = 50_000
 

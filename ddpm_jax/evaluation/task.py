@@ -27,11 +27,11 @@ from ddpm_jax.evaluation.feature_rows import Source
 from ddpm_jax.evaluation.sample_sources import of_images
 from ddpm_jax.evaluation.sample_sources import samples_of
 from ddpm_jax.evaluation.settings import Settings
+from ddpm_jax.loading import Trained
 from ddpm_jax.metrics.extractors import Extractor
 from ddpm_jax.metrics.extractors import make_extractor
 from ddpm_jax.model_images import images_of
 from ddpm_jax.rate_distortion import Estimate
-from ddpm_jax.sampling import Trained
 from ddpm_jax.sampling import chain_of
 
 

@@ -29,6 +29,7 @@ from ddpm_jax.evaluation.sample_protocols import label
 from ddpm_jax.evaluation.sample_protocols import samples_protocol
 from ddpm_jax.evaluation.settings import Settings
 from ddpm_jax.evaluation.task import Task
+from ddpm_jax.loading import Trained
 from ddpm_jax.meter import image_bar
 from ddpm_jax.metrics.extractors import Features
 from ddpm_jax.metrics.extractors import compile_extractor
@@ -43,7 +44,6 @@ from ddpm_jax.metrics.statistics import save_statistics
 from ddpm_jax.metrics.statistics import statistics_of
 from ddpm_jax.metrics.statistics import stream
 from ddpm_jax.run import say
-from ddpm_jax.sampling import Trained
 
 REFUSED = "the metric of log.metric_every can't be measured"
 HELD_OUT = "held_out_loss_ema"

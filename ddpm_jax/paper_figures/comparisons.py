@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ddpm_jax.loading import Trained
 from ddpm_jax.neighbours import central
 from ddpm_jax.paper_figures.denoising import write_denoising
 from ddpm_jax.paper_figures.features import image_features
@@ -12,7 +13,6 @@ from ddpm_jax.paper_figures.kinds import KindWithImages
 from ddpm_jax.paper_figures.kinds import at_least
 from ddpm_jax.paper_figures.neighbours import read_samples
 from ddpm_jax.paper_figures.neighbours import write_neighbours
-from ddpm_jax.sampling import Trained
 from ddpm_jax.sampling import draw
 
 

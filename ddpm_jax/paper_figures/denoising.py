@@ -22,6 +22,7 @@ from ddpm_jax.editing.noise_level import estimate_noise
 from ddpm_jax.files import replacing
 from ddpm_jax.images import to_model_range
 from ddpm_jax.images import to_uint8
+from ddpm_jax.loading import Trained
 from ddpm_jax.meter import image_bar
 from ddpm_jax.paper_figures.boards import save_board
 from ddpm_jax.paper_figures.denoising_table import Answer
@@ -33,7 +34,6 @@ from ddpm_jax.paper_figures.plain_denoisers import METHODS
 from ddpm_jax.paper_figures.plain_denoisers import best_of
 from ddpm_jax.paper_figures.plain_denoisers import check_installed
 from ddpm_jax.paper_figures.plain_denoisers import psnr
-from ddpm_jax.sampling import Trained
 from ddpm_jax.tables import write_csv
 from ddpm_jax.time_grids import TimeGrid
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from ddpm_jax.config import Fit
 from ddpm_jax.data import Dataset
+from ddpm_jax.loading import Trained
 from ddpm_jax.model_images import images_of
-from ddpm_jax.sampling import Trained
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,8 +21,8 @@ from ddpm_jax.editing.shared_latents import share_latent
 from ddpm_jax.images import save_png
 from ddpm_jax.images import to_model_range
 from ddpm_jax.images import to_uint8
+from ddpm_jax.loading import Trained
 from ddpm_jax.paper_figures.boards import save_board
-from ddpm_jax.sampling import Trained
 from ddpm_jax.time_grids import TimeGrid
 from ddpm_jax.time_grids import make_time_grid
 

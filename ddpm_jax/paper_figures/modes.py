@@ -8,6 +8,7 @@ from tyro.conf import Positional
 
 from ddpm_jax.config import Fit
 from ddpm_jax.data.decode import Policy
+from ddpm_jax.loading import Trained
 from ddpm_jax.paper_figures.features import image_features
 from ddpm_jax.paper_figures.kinds import Kind
 from ddpm_jax.paper_figures.kinds import KindWithImages
@@ -18,7 +19,6 @@ from ddpm_jax.paper_figures.process import write_strips
 from ddpm_jax.paper_figures.progressive import reference_of
 from ddpm_jax.paper_figures.progressive import write_progressive
 from ddpm_jax.pictures import read_image
-from ddpm_jax.sampling import Trained
 
 
 @dataclasses.dataclass(frozen=True)

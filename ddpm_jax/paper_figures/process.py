@@ -6,8 +6,8 @@ import jax
 import numpy as np
 
 from ddpm_jax.figures import forward_frames
+from ddpm_jax.loading import Trained
 from ddpm_jax.paper_figures.boards import save_board
-from ddpm_jax.sampling import Trained
 from ddpm_jax.sampling import draw_frames
 from ddpm_jax.sampling import even_steps
 

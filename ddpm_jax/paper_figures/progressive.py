@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ddpm_jax.data import Images
+from ddpm_jax.loading import Trained
 from ddpm_jax.meter import image_bar
 from ddpm_jax.metrics.frechet import frechet_distance
 from ddpm_jax.metrics.names import metric_name
@@ -24,7 +25,6 @@ from ddpm_jax.plots import NOISY
 from ddpm_jax.plots import PREDICTED
 from ddpm_jax.plots import plot_progress
 from ddpm_jax.samplers.ddpm import Frames
-from ddpm_jax.sampling import Trained
 from ddpm_jax.sampling import compile_frames
 from ddpm_jax.sampling import even_steps
 from ddpm_jax.tables import write_csv
