@@ -1,4 +1,4 @@
-"""Checkpoints: the training state on disk, and the only file that knows Orbax.
+"""Checkpoints: the training state on disk, written and found again with Orbax.
 
 A checkpoint is the folder workdir/checkpoints/<step>. It has one item for every field
 of the state (params, ema_params, opt_state, ...), so that sampling reads the weights
@@ -8,12 +8,9 @@ best. All is written as plain arrays: what 8 devices saved, 1 restores. Writing 
 in the background, from a copy; a folder gets its final name when it is complete.
 """
 
-import asyncio
 import contextlib
 import os
-import textwrap
 import warnings
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,12 +19,17 @@ from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ddpm_jax.best import KeepBest
 from ddpm_jax.best import Scores
 from ddpm_jax.best import Step
 from ddpm_jax.best import best_step
+from ddpm_jax.checkpoint_items import SCHEMA
+from ddpm_jax.checkpoint_items import DamagedCheckpointError
+from ddpm_jax.checkpoint_items import Tree
+from ddpm_jax.checkpoint_items import crc32_of
+from ddpm_jax.checkpoint_items import read
+from ddpm_jax.checkpoint_items import read_record
 from ddpm_jax.processes import all_processes
 from ddpm_jax.processes import first_process
 from ddpm_jax.trees import named
@@ -35,16 +37,7 @@ from ddpm_jax.trees import named
 if TYPE_CHECKING:
     from orbax.checkpoint import CheckpointManager as CheckpointManager
 
-# The layout described above; raise it when what is on disk changes its meaning.
-SCHEMA = 1
-
-# A nested dict, tuple or NamedTuple of arrays, or one array.
-Tree = Any
 State = TypeVar("State")
-
-
-class DamagedCheckpointError(ValueError):
-    """A checkpoint cannot be read, or its bytes are not those that were saved."""
 
 
 @contextlib.contextmanager
@@ -111,7 +104,7 @@ def save(
     record = {
         "schema": SCHEMA,
         "config": config,
-        "crc32": {name: _crc32(tree) for name, tree in fields.items()},
+        "crc32": {name: crc32_of(tree) for name, tree in fields.items()},
         "scores": dict(scores or {}),
     }
     items = {name: ocp.args.StandardSave(tree) for name, tree in fields.items()}
@@ -165,7 +158,7 @@ def restore_weights(
     name = "ema_params" if ema else "params"
     path = _folder(workdir) / str(chosen)
     try:
-        items, config = _read(path, only=name)
+        items, config = read(path, only=name)
     except DamagedCheckpointError as error:
         others = [other for other in reversed(steps) if other != chosen]
         raise DamagedCheckpointError(f"{error}; {_instead(path, others)}") from error
@@ -208,7 +201,7 @@ def _scores(workdir: str | os.PathLike[str]) -> dict[int, Scores]:
     for step in _steps(workdir):
         found[step] = {}
         try:
-            found[step] = _read_record(_folder(workdir) / str(step)).get("scores", {})
+            found[step] = read_record(_folder(workdir) / str(step)).get("scores", {})
         except DamagedCheckpointError as error:
             warnings.warn(str(error), stacklevel=3)
     return found
@@ -223,88 +216,11 @@ def _steps(workdir: str | os.PathLike[str]) -> list[int]:
     return sorted(int(path.name) for path in paths if path.name.isdecimal())
 
 
-def _read(path: Path, only: str | None = None) -> tuple[dict[str, Tree], Tree]:
-    """Returns ({item: tree of NumPy arrays}, config); one item or all of them."""
-    record = _read_record(path)
-    if record["schema"] != SCHEMA:
-        raise ValueError(
-            f"checkpoint {path} has layout {record['schema']} and this version of "
-            f"ddpm_jax reads {SCHEMA}: use the version that wrote it"
-        )
-    sums = record["crc32"]
-    if only is not None and only not in sums:
-        raise ValueError(f"checkpoint {path} has no {only}: it has {', '.join(sums)}")
-    sums = sums if only is None else {only: sums[only]}
-    return _read_items(path, sums), record["config"]
-
-
-def _read_record(path: Path) -> dict[str, Any]:
-    import orbax.checkpoint as ocp
-
-    with _damage_said(path), ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-        record: dict[str, Any] = reader.restore(path / "record")
-    return record
-
-
-def _read_items(path: Path, sums: dict[str, int]) -> dict[str, Tree]:
-    """The items that sums names, as trees of NumPy arrays whose CRC-32 they are."""
-    import orbax.checkpoint as ocp
-
-    items = {}
-    handler = ocp.PyTreeCheckpointHandler(type_handler_registry=_readers())
-    with _damage_said(path), ocp.Checkpointer(handler) as reader:
-        for name, expected in sums.items():
-            items[name] = reader.restore(path / name)
-            if _crc32(items[name]) != expected:
-                raise ValueError(f"the bytes of {name} have changed")
-    return items
-
-
-@contextlib.contextmanager
-def _damage_said(path: Path) -> Iterator[None]:
-    """Raises DamagedCheckpointError, with the step, for all that goes wrong."""
-    try:
-        yield
-    except Exception as error:  # Orbax raises Exception itself for a truncated file.
-        reason = str(error).partition("\n")[0].partition(" in OCDBT database")[0]
-        reason = textwrap.shorten(reason, 120, placeholder=" ...")
-        raise DamagedCheckpointError(
-            f"the checkpoint of step {path.name} in {path.parent} is damaged ({reason})"
-        ) from error
-
-
-def _readers() -> Any:  # noqa: ANN401
-    """How Orbax reads arrays: until all are read, or can't be.
-
-    Its own reader leaves at the first that can't, and closes the event loop into which
-    TensorStore's threads then call for each of the others, with a traceback.
-    """
-    import orbax.checkpoint as ocp
-
-    handlers: Any = ocp.type_handlers
-
-    class Reader(ocp.type_handlers.NumpyHandler):  # type: ignore[misc]
-        async def deserialize(self, infos: Any, args: Any = None) -> list[np.ndarray]:  # noqa: ANN401
-            one = super().deserialize
-            args = args or [None] * len(infos)
-            reads = [one([i], a and [a]) for i, a in zip(infos, args, strict=True)]
-            found: list[Any] = await asyncio.gather(*reads, return_exceptions=True)
-            for result in found:
-                if isinstance(result, BaseException):
-                    raise result
-            return [array for (array,) in found]
-
-    # Only arrays of NumPy are saved; without the other, Orbax warns that it is missing.
-    return handlers.create_type_handler_registry(
-        (np.ndarray, Reader()), (jax.Array, handlers.ArrayHandler())
-    )
-
-
 def _read_in_all_processes(path: Path) -> dict[str, Tree]:
     """Reads all items; returns none of them where a process finds them damaged."""
     items: dict[str, Tree] = {}
     try:
-        items, _ = _read(path)
+        items, _ = read(path)
     except DamagedCheckpointError as error:
         warnings.warn(f"{error}; an earlier one may be whole", stacklevel=3)
     return items if all_processes(bool(items)) else {}
@@ -340,10 +256,3 @@ def _fit(items: dict[str, Tree], target: State, path: Path) -> State:
 
 def _describe(leaf: Tree) -> str:
     return "absent" if leaf is None else f"{leaf.dtype}{list(leaf.shape)}"
-
-
-def _crc32(tree: Tree) -> int:
-    total = 0
-    for _, leaf in sorted(named(tree).items()):
-        total = zlib.crc32(leaf.tobytes(), total)
-    return total

@@ -40,7 +40,7 @@ SOLE_USERS = {
         "unet.py",
         "weights.py",
     },
-    "orbax": {"checkpoint.py"},
+    "orbax": {"checkpoint.py", "checkpoint_items.py"},
     "pmap": {"parallel.py"},
 }
 
