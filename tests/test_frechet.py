@@ -66,6 +66,10 @@ def test_other_shapes_and_covariances_that_are_none_are_refused() -> None:
         frechet_distance(mu, np.zeros((3, 2)), mu, sigma)
     with pytest.raises(ValueError, match="not symmetric"):
         frechet_distance(mu, np.triu(np.ones((3, 3))), mu, sigma)
+    with pytest.raises(ValueError, match="variances below 0"):
+        frechet_distance(mu, sigma, mu, -sigma)
+    with pytest.raises(ValueError, match="eigenvalues below 0"):
+        frechet_distance(mu, 2 * np.ones((3, 3)) - sigma, mu, sigma)
     for wrong in ((mu, np.full((3, 3), np.nan)), (np.full(3, np.inf), sigma)):
         with pytest.raises(ValueError, match="not finite"):
             frechet_distance(*wrong, mu, sigma)

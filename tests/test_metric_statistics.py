@@ -87,6 +87,7 @@ def test_files_that_hold_no_statistics_are_refused(tmp_path: Path) -> None:
     for arrays, message in (
         ({"mu": mu * np.nan, "sigma": sigma}, "not finite"),
         ({"mu": mu, "sigma": np.triu(np.ones((4, 4)))}, "not symmetric"),
+        ({"mu": mu, "sigma": -sigma}, "variances below 0"),
         ({"mu": mu.astype(str), "sigma": sigma}, "must be real numbers"),
         ({"mu": mu * 1j, "sigma": sigma}, "must be real numbers"),
         ({"mu": mu[:0], "sigma": sigma[:0, :0]}, r"they must be \[D\] and"),

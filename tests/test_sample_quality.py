@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tiny
 
+from ddpm_jax import model_images
 from ddpm_jax import sample_files
 from ddpm_jax.build import build
 from ddpm_jax.build import init_params
@@ -18,7 +19,6 @@ from ddpm_jax.data import Images
 from ddpm_jax.data import load
 from ddpm_jax.data import read_images
 from ddpm_jax.data.order import permutation
-from ddpm_jax.evaluation import sample_sources
 from ddpm_jax.evaluation.records import evaluate
 from ddpm_jax.evaluation.settings import Settings
 from ddpm_jax.loading import Trained
@@ -87,6 +87,8 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def with_settings(**changes: object) -> Settings:
+    if "samples" in changes:  # then nothing is drawn
+        changes = {"sampler": None, "steps": None, **changes}
     return dataclasses.replace(SETTINGS, **changes)
 
 
@@ -254,11 +256,11 @@ def test_samples_are_read_once_for_all_metrics(
 ) -> None:
     calls: list[Path] = []
 
-    def read(path: Path, channels: int) -> Images:
+    def read(path: Path, channels: int | None) -> Images:
         calls.append(path)
         return read_images(path, channels)
 
-    monkeypatch.setattr(sample_sources, "read_images", read)
+    monkeypatch.setattr(model_images, "read_images", read)
     np.savez(tmp_path / "x.npz", faint)
     settings = with_settings(samples=tmp_path / "x.npz", num_samples=None)
     evaluate(tmp_path / "out", trained, settings, ["fid", "kid", "pr"])
@@ -297,6 +299,7 @@ def test_whatever_a_chain_can_be_told_is_an_option() -> None:
         ("pr", {"reference": "some.npz"}, "pr compares with images"),
         ("is", {}, "pixels8 is none"),
         ("fid", {"samples": Path("nowhere.npz")}, "no such file"),
+        ("fid", {"samples": Path("x.npz"), "steps": 9}, "and --steps is of a chain"),
         ("fid", {"sampler": "ddim", "steps": 99}, "99"),
         ("fid", {"label": (3,)}, "knows no classes"),
         ("fid", {"num_samples": 1}, "at least 2 .* one of 1; give .* --num-samples"),
@@ -336,10 +339,13 @@ def test_statistics_of_other_features_are_refused(
 
 
 def test_samples_of_another_size_are_refused(tmp_path: Path, trained: Trained) -> None:
-    np.savez(tmp_path / "x.npz", np.zeros((3, 16, 16, 1), np.uint8))
     settings = with_settings(samples=tmp_path / "x.npz", num_samples=3)
-    with pytest.raises(ValueError, match="give samples of this model"):
-        evaluate(tmp_path, trained, settings, ["fid"])
+    # Colours that were thrown away would be those of other images.
+    for shape in ((3, 16, 16, 1), (3, 8, 8, 3)):
+        np.savez(tmp_path / "x.npz", np.zeros(shape, np.uint8))
+        with pytest.raises(ValueError, match="give samples of this model"):
+            evaluate(tmp_path, trained, settings, ["fid"])
+    np.savez(tmp_path / "x.npz", np.zeros((3, 8, 8, 1), np.uint8))
     settings = with_settings(samples=tmp_path / "x.npz", num_samples=4)
     with pytest.raises(ValueError, match="holds 3 images"):
         evaluate(tmp_path, trained, settings, ["fid"])

@@ -96,8 +96,10 @@ def load(
     return Dataset(source, train, rest, report, train_labels, rest_labels)
 
 
-def read_images(path: pathlib.Path, channels: int) -> Images:
+def read_images(path: pathlib.Path, channels: int | None) -> Images:
     """All images of an .npz, a folder or a zip, in the size that they have.
+
+    If channels is None, in the colours that they have too.
 
     Raises:
         ValueError, FileNotFoundError: as load.

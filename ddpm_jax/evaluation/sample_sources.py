@@ -4,6 +4,7 @@ Samples are drawn by a chain of the model, or read from a file or a folder; then
 are nobody's, but for what a draw.json beside them says.
 """
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ import numpy as np
 
 from ddpm_jax import sample_files
 from ddpm_jax.chains import remarks
+from ddpm_jax.command import ChainOptions
 from ddpm_jax.data import crc32_of
-from ddpm_jax.data import read_images
 from ddpm_jax.data.dataset import Subset
 from ddpm_jax.evaluation.feature_rows import Source
 from ddpm_jax.evaluation.settings import Settings
 from ddpm_jax.loading import Trained
 from ddpm_jax.loading import weights_identity
+from ddpm_jax.model_images import samples_in
 from ddpm_jax.sampling import chain_of
 from ddpm_jax.sampling import compile_sampler
 
@@ -32,6 +34,7 @@ def samples_of(trained: Trained, settings: Settings) -> Source:
       ValueError, FileNotFoundError: if there are no such samples to read.
     """
     if settings.samples is not None:
+        check_no_chain(settings)
         num, shape = settings.num_samples, trained.parts.shape
         return read_samples(settings.samples, num, shape)
     num = settings.num_samples or NUM_SAMPLES
@@ -55,22 +58,27 @@ def samples_of(trained: Trained, settings: Settings) -> Source:
     return Source(num, trained.parts.shape, compile, protocol)
 
 
+def check_no_chain(settings: Settings) -> None:
+    """Raises ValueError for an option of a chain where nothing is drawn."""
+    for field in dataclasses.fields(ChainOptions):
+        if getattr(settings, field.name) != field.default:
+            raise ValueError(
+                f"--samples are drawn already, and --{field.name} is of a chain that "
+                "draws them; leave one of the two out"
+            )
+
+
 def read_samples(path: Path, num: int | None, shape: tuple[int, int, int]) -> Source:
     """The first num images [H, W, C] of an .npz, a folder or a zip, or all.
 
     Raises:
-      ValueError: if there are fewer, or if they have another shape.
+      ValueError, FileNotFoundError: if there are fewer, or as `samples_in`.
     """
-    images = read_images(path, shape[-1])
+    images = samples_in(path, shape)
     if num is not None and num > len(images):
         raise ValueError(
             f"--num-samples is {num}, and {path} holds {len(images)} images; give at "
             "most so many"
-        )
-    if images.shape[1:] != shape:
-        raise ValueError(
-            f"the images of {path} are {images.shape[1:]} and the model's {shape} "
-            "(height, width, channels); give samples of this model"
         )
     samples = Subset(images, np.arange(num or len(images)))
     protocol = {

@@ -19,7 +19,7 @@ def frechet_distance(
 
     Raises:
       ValueError: if the shapes do not match, or numbers are not finite, or a sigma is
-        not symmetric.
+        no covariance.
 
     Example:
       >>> mu, sigma = np.zeros(2), np.eye(2)
@@ -47,15 +47,18 @@ def frechet_distance(
 
 
 def check_gaussian(mu: np.ndarray, sigma: np.ndarray) -> None:
-    """Raises ValueError unless all is finite and the covariance [D, D] symmetric."""
+    """Raises ValueError unless all is finite, and sigma [D, D] like a covariance."""
     if not (np.isfinite(mu).all() and np.isfinite(sigma).all()):
         raise ValueError("mu or sigma holds numbers that are not finite")
     if np.abs(sigma - sigma.T).max() > 1e-6 * np.abs(sigma).max():
         raise ValueError("sigma is not symmetric, so it is no covariance")
+    if (np.diag(sigma) < 0).any():
+        raise ValueError("sigma has variances below 0, so it is no covariance")
 
 
 def _factor(sigma: np.ndarray) -> np.ndarray:
     """A with A A^T = sigma, [D, D]."""
     values, vectors = np.linalg.eigh(sigma)
-    # Below 0 only by rounding.
+    if values[0] < -1e-4 * values[-1]:  # more than rounding, in float32 as well
+        raise ValueError("sigma has eigenvalues below 0, so it is no covariance")
     return np.asarray(vectors * np.sqrt(np.maximum(values, 0)))

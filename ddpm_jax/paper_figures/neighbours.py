@@ -8,8 +8,8 @@ import numpy as np
 
 from ddpm_jax.data import Dataset
 from ddpm_jax.data import Images
-from ddpm_jax.data import read_images
 from ddpm_jax.meter import image_bar
+from ddpm_jax.model_images import samples_in
 from ddpm_jax.neighbours import Neighbours
 from ddpm_jax.neighbours import nearest
 from ddpm_jax.paper_figures.boards import save_board
@@ -103,12 +103,7 @@ def read_samples(path: Path, num: int, shape: tuple[int, ...]) -> np.ndarray:
     Raises:
       ValueError, FileNotFoundError: unless it holds so many images of the shape.
     """
-    images = read_images(path, shape[-1])
-    if images.shape[1:] != shape:
-        raise ValueError(
-            f"the images of {path} are {images.shape[1:]} and the model's {shape} "
-            "(height, width, channels); give samples of this model"
-        )
+    images = samples_in(path, shape)
     if num > len(images):
         raise ValueError(
             f"--num is {num}, and {path} holds {len(images)} images; give at most "
