@@ -17,6 +17,7 @@ from ddpm_jax.edit_modes import Deblur
 from ddpm_jax.edit_modes import Img2img
 from ddpm_jax.edit_modes import Inpaint
 from ddpm_jax.edit_modes import Upscale
+from ddpm_jax.files import check_folder
 
 
 @configure(CascadeSubcommandArgs, OmitArgPrefixes, OmitSubcommandPrefixes)
@@ -53,8 +54,7 @@ def main(arguments: list[str]) -> int:
     options = command.parse(Edit, arguments)
     command.check_range(options, num=(1, None), batch_size=(1, None))
     command.check_range(options, seed=(0, 2**32 - 1))
-    if options.out.exists() and not options.out.is_dir():
-        raise ValueError(f"--out {options.out} is a file; give a folder")
+    check_folder(options.out, "--out")
     command.set_up_jax()
     from ddpm_jax import classes
     from ddpm_jax import loading

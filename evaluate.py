@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ddpm_jax import command
 from ddpm_jax.evaluation.settings import Settings
+from ddpm_jax.files import check_folder
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,7 @@ def main(arguments: list[str]) -> int:
             "--num is of nll and nll_ode; give --num-samples, or --num-reference"
         )
     out = options.out or records.default_out(options.workdir)
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out {out} is a file; give a folder")
+    check_folder(out, "--out")
     trained = loading.load_model(options)
     print(loading.describe(trained))
     records.evaluate(out, trained, options, names)

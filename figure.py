@@ -10,6 +10,7 @@ from tyro.conf import OmitSubcommandPrefixes
 from tyro.conf import configure
 
 from ddpm_jax import command
+from ddpm_jax.files import check_folder
 from ddpm_jax.paper_figures.comparisons import Denoising
 from ddpm_jax.paper_figures.comparisons import NearestNeighbours
 from ddpm_jax.paper_figures.modes import Interpolate
@@ -45,8 +46,7 @@ def main(arguments: list[str]) -> int:
     """Parses, draws, and prints where the files are."""
     options = command.parse(Figure, arguments)
     command.check_range(options, seed=(0, 2**32 - 1))
-    if options.out.exists() and not options.out.is_dir():
-        raise ValueError(f"--out {options.out} is a file; give a folder")
+    check_folder(options.out, "--out")
     command.set_up_jax()
     from ddpm_jax import chains
     from ddpm_jax import loading

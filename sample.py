@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ddpm_jax import command
+from ddpm_jax.files import check_folder
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,7 @@ def main(arguments: list[str]) -> int:
     from ddpm_jax import loading
     from ddpm_jax import sampling
 
-    if options.out.exists() and not options.out.is_dir():
-        raise ValueError(f"--out {options.out} is a file; give a folder")
+    check_folder(options.out, "--out")
     if options.forward is not None:
         if options.pretrained is not None:
             raise ValueError("--forward takes the schedule of a --workdir alone")

@@ -117,7 +117,8 @@ def check_choices(kind: Any, arguments: list[str]) -> None:  # noqa: ANN401
         words = known.get(flag.replace("_", "-"))
         # What is left out, and a flag in its place, are tyro's to answer.
         if words and got and not got.startswith("--") and got not in words:
-            raise ValueError(f"{flag} is {got!r}{one_of(got, words)}")
+            said = [word for word in words if word != "None"]
+            raise ValueError(f"{flag} is {got!r}{one_of(got, said)}")
 
 
 def choices(kind: Any, prefix: str = "--") -> Iterator[tuple[str, tuple[str, ...]]]:  # noqa: ANN401

@@ -54,6 +54,20 @@ def check_new_folder(folder: Path) -> None:
     check_can_be_made(folder)
 
 
+def check_folder(folder: Path, option: str) -> None:
+    """Raises ValueError if what an option names is a file, and OSError if it can't be.
+
+    Example:
+      >>> check_folder(Path(__file__), "--out")
+      Traceback (most recent call last):
+      ValueError: --out .../files.py is a file; give a folder
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{option} {folder} is a file; give a folder")
+    if not folder.exists():
+        check_can_be_made(folder)
+
+
 def check_can_be_made(path: Path) -> None:
     """Raises OSError if nothing can be written beside a path, once its folder is made.
 

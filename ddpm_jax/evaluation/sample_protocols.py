@@ -29,7 +29,7 @@ def fid_protocol(task: Task) -> dict[str, Any]:
     if task.settings.reference in SPLITS:
         check_counts(task, "fid", 2)
         return samples | {"reference": task.reference.protocol}
-    check_count(samples["samples"], "fid", 2, "--num-samples")
+    check_samples(task, "fid", 2)
     statistics = read_statistics(task, path)
     return samples | {
         "reference": {
@@ -56,15 +56,17 @@ def is_protocol(task: Task) -> dict[str, Any]:
     """What the Inception Score is measured of: samples alone.
 
     Raises:
-      ValueError: if the extractor is no classifier.
+      ValueError: if the extractor is no classifier, or there is one sample only.
     """
     protocol, name = samples_protocol(task), task.extractor.name
     if "logits" not in (row_type(task.extractor, task.trained.parts.shape).names or ()):
         raise ValueError(
-            f"the metric is needs a classifier, and the extractor {name} is none; give "
-            "another --extractor"
+            f"the metric 'is' needs a classifier, and the extractor {name} is none; "
+            "give another --extractor"
         )
-    return protocol | {"parts": min(NUM_SPLITS, protocol["samples"])}
+    check_samples(task, "is", 2)
+    # A part of one image has the score 1, whatever the image is.
+    return protocol | {"parts": min(NUM_SPLITS, protocol["samples"] // 2)}
 
 
 def samples_protocol(task: Task) -> dict[str, Any]:
@@ -101,16 +103,23 @@ def images_protocol(task: Task, metric: str, least: int) -> dict[str, Any]:
 
 def check_counts(task: Task, metric: str, least: int) -> None:
     """Raises ValueError unless there are least samples, and images of reference."""
-    check_count(task.samples.num_images, metric, least, "--num-samples")
-    check_count(task.reference.num_images, metric, least, "--num-reference")
+    check_samples(task, metric, least)
+    check_count(task.reference.num_images, metric, least, "a larger --num-reference")
 
 
-def check_count(count: int, metric: str, least: int, option: str) -> None:
+def check_samples(task: Task, metric: str, least: int) -> None:
+    """Raises ValueError unless there are least samples."""
+    read = task.settings.samples is not None
+    advice = "--samples of more images" if read else "a larger --num-samples"
+    check_count(task.samples.num_images, metric, least, advice)
+
+
+def check_count(count: int, metric: str, least: int, advice: str) -> None:
     """Raises ValueError if a metric of a set needs more images than it has."""
     if count < least:
         raise ValueError(
-            f"the metric {metric} needs at least {least} images of each set, and there "
-            f"is one of {count}; give a larger {option}"
+            f"the metric {metric!r} needs at least {least} images of each set, and "
+            f"there is one of {count}; give {advice}"
         )
 
 
