@@ -227,6 +227,7 @@ def test_main_is_given_the_arguments_and_its_answer_is_the_exit_code() -> None:
     assert command.run(len, ["a", "b", "c"]) == 3
 
 
+@pytest.mark.slow
 def test_dev_mode_shows_the_traceback_as_well() -> None:
     program = (
         "import sys; from ddpm_jax.command import run; sys.exit(run({}, ['many']))"

@@ -86,6 +86,7 @@ def test_a_latent_is_found_again_from_its_image() -> None:
     np.testing.assert_allclose(invert({}, x_0, **model).x_T, x_T, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_part_of_a_chain_is_inverted_and_a_model_of_x_0_serves_as_well() -> None:
     grid = time_grid_at(SCHEDULE, (600.0, 450.5, 300.0, 100.0, 20.0))
     x_t, _ = invert({}, X_0, grid=grid, eps_fn=eps_fn)
@@ -100,9 +101,8 @@ def test_part_of_a_chain_is_inverted_and_a_model_of_x_0_serves_as_well() -> None
     np.testing.assert_allclose(other, x_t, atol=1e-3)
 
 
-@pytest.mark.parametrize(
-    "self_condition", [False, pytest.param(True, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("self_condition", [False, True])
 def test_a_network_as_build_returns_it_is_inverted_and_says_how_well(
     self_condition: bool,
 ) -> None:

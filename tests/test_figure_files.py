@@ -255,6 +255,7 @@ def test_bad_input_is_answered_in_one_sentence_and_nothing_is_written(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_images_of_another_size_are_refused_unless_they_may_be_changed(
     workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

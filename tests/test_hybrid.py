@@ -106,9 +106,8 @@ def mean_loss(params: dict, loss: str, prediction: str) -> jax.Array:
     return losses.mean()
 
 
-@pytest.mark.parametrize(
-    "prediction", [pytest.param("eps", marks=pytest.mark.slow), "v"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("prediction", ["eps", "v"])
 def test_the_hybrid_is_the_squared_error_and_a_thousandth_of_the_bound(
     prediction: str,
 ) -> None:
@@ -236,6 +235,7 @@ def test_the_squared_error_of_the_best_v_is_what_cannot_be_known() -> None:
     np.testing.assert_allclose(loss.reshape(512, 12).mean(0), exact, rtol=0.1)
 
 
+@pytest.mark.slow
 def test_the_hybrid_evaluates_the_network_once_and_draws_as_the_others_do() -> None:
     calls = []
 

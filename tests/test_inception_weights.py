@@ -84,6 +84,7 @@ def test_the_network_is_shown_gray_levels_less_128_over_128(
     np.testing.assert_allclose(shown, np.broadcast_to(expected, shown.shape), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_networks_of_another_shape_are_refused() -> None:
     variables = convert({"fc.weight": np.zeros((1000, 2048))})
     with pytest.raises(ValueError, match="branch1x1/conv/bias is absent and should be"):

@@ -82,6 +82,7 @@ def test_what_is_known_comes_back_and_what_is_under_the_mask_plays_no_part() -> 
     np.testing.assert_array_equal(part, other)
 
 
+@pytest.mark.slow
 def test_where_nothing_is_known_one_sample_is_the_ancestral_chain() -> None:
     nothing = jnp.zeros_like(MASK)
     options = {"eps_fn": tanh_model, "resamples": 1}
@@ -173,6 +174,7 @@ def test_no_two_draws_share_a_number_and_first_visits_have_the_chains_own(
     np.testing.assert_array_equal(numbers[first, 0], grid.noise_numbers)
 
 
+@pytest.mark.slow
 def test_a_jump_is_the_marginal_of_the_steps_that_it_skips() -> None:
     ab, grid = np.append(1.0, np.cumprod(1 - BETAS)), make_time_grid(SCHEDULE, 100)
     for jump in (1, 10):

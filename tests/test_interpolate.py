@@ -46,6 +46,7 @@ def test_lambda_0_and_1_are_the_ends_redrawn() -> None:
     assert abs(back[:, 0] - mixed[:, 3]).min() > 1e-3
 
 
+@pytest.mark.slow
 def test_a_linear_model_leads_to_a_straight_line_since_all_noise_is_shared() -> None:
     options = {"grid": GRID, "eps_fn": LINEAR, "clip_x0": False, "lambdas": LAMBDAS}
     for num_steps in (5, 12):

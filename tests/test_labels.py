@@ -70,6 +70,7 @@ def test_a_network_of_classes_has_one_row_more_than_them_and_nothing_else_new() 
     assert jax.tree.map(jnp.shape, labelled) == jax.tree.map(jnp.shape, plain)
 
 
+@pytest.mark.slow
 def test_no_label_is_the_label_behind_the_last_and_each_label_another_answer() -> None:
     parts, params = parts_and_params()
     network = jax.jit(parts.network)
@@ -97,9 +98,10 @@ def test_labels_that_the_network_cannot_take_are_refused() -> None:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("prediction", "scale"),
-    [pytest.param("eps", 0.0, marks=pytest.mark.slow), ("v", 2.5)],
+    [("eps", 0.0), ("v", 2.5)],
 )
 def test_guidance_goes_from_no_label_through_the_label_and_beyond(
     prediction: str, scale: float
@@ -116,6 +118,7 @@ def test_guidance_goes_from_no_label_through_the_label_and_beyond(
     np.testing.assert_allclose(guided, none + scale * (label - none), atol=2e-4)
 
 
+@pytest.mark.slow
 def test_the_share_of_labels_that_is_withheld_is_withheld_for_each_image_alone() -> (
     None
 ):

@@ -183,6 +183,7 @@ def test_with_the_true_reverse_variance_the_bound_is_the_entropy() -> None:
     assert float(total.mean()) == pytest.approx(entropy, abs=4 * error)
 
 
+@pytest.mark.slow
 def test_the_terms_of_an_image_depend_on_its_key_and_the_number_of_the_draw() -> None:
     x_0 = np.broadcast_to(PIXELS, (3, len(PIXELS)))
     terms = partial(bound, (0.0, 1.0), schedule=SCHEDULE, eps_fn=gaussian)
@@ -193,6 +194,7 @@ def test_the_terms_of_an_image_depend_on_its_key_and_the_number_of_the_draw() ->
     assert (all_three.terms[0] != all_three.terms[1]).all()
 
 
+@pytest.mark.slow
 def test_clipping_changes_what_is_beyond_the_range_of_images() -> None:
     x_0 = jnp.zeros((1, 4))
     far = lambda params, x_t, t: jnp.full_like(x_t, 3.0)  # noqa: E731

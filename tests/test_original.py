@@ -48,6 +48,7 @@ def check(params: dict[str, dict[str, object]], wanted: dict[str, np.ndarray]) -
         np.testing.assert_array_equal(leaf, wanted[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_an_npz_with_tensorflows_names_gives_the_averages(
     tmp_path: Path, shapes: Shapes
 ) -> None:

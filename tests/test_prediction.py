@@ -97,6 +97,7 @@ def test_the_same_function_in_other_words_gives_the_same_chain_and_bound(
     assert answers[0].std() > 0
 
 
+@pytest.mark.slow
 def test_words_taken_for_others_give_another_chain() -> None:
     truth = in_words(chain, "eps")
     for prediction in ("x_0", "posterior_mean", "v"):

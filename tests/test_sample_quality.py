@@ -234,6 +234,7 @@ def test_samples_that_are_read_are_nobody_s_but_what_draw_json_says(
     assert record["protocol"]["drawn by"] == "unknown"
 
 
+@pytest.mark.slow
 def test_one_other_image_is_another_set(
     tmp_path: Path, trained: Trained, faint: np.ndarray
 ) -> None:
@@ -248,6 +249,7 @@ def test_one_other_image_is_another_set(
     assert values[0] != values[1]
 
 
+@pytest.mark.slow
 def test_samples_are_read_once_for_all_metrics(
     tmp_path: Path,
     trained: Trained,

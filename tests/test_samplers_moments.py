@@ -143,6 +143,7 @@ def edm_grid(whole: bool) -> TimeGrid:
     return make_time_grid(SCHEDULE, 40, "karras", whole=whole)
 
 
+@pytest.mark.slow
 def test_churn_leaves_the_data_what_it_is() -> None:
     x = edm_sample(
         {},

@@ -164,6 +164,7 @@ def test_sample_takes_an_older_step_and_the_raw_weights(
     assert "weights: parameters of step 3, not averaged" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_forward_draws_a_picture_with_and_without_a_workdir(
     trained: Path, tmp_path: Path
 ) -> None:

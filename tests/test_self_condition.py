@@ -128,6 +128,7 @@ def test_what_edits_shows_each_call_the_x0_of_the_call_before(name: str) -> None
     np.testing.assert_allclose(x_0, after(calls), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_one_call_that_denoises_shows_no_guess() -> None:
     model = {"x0_fn": halfway, "schedule": SCHEDULE, "self_condition": True}
     np.testing.assert_allclose(denoise({}, X, noise=0.5, **model), after(1))

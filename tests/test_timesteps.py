@@ -187,6 +187,7 @@ def test_parts_of_a_batch_draw_and_remember_what_the_whole_does() -> None:
     assert probabilities(whole.history)[3] > 2 * probabilities(whole.history)[0]
 
 
+@pytest.mark.slow
 def test_an_update_that_is_not_finite_leaves_the_history_alone() -> None:
     def loss(params: dict, *arguments: jax.Array, t: jax.Array) -> jax.Array:
         return t_loss(params, *arguments, t=t) * jnp.where(t == 0, jnp.nan, 1)

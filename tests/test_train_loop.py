@@ -119,6 +119,7 @@ def test_a_step_that_exceeds_the_memory_is_refused_before_the_first(
     assert {p.name for p in tmp_path.iterdir()} == {".lock", "checkpoints"}
 
 
+@pytest.mark.slow
 def test_a_run_is_not_continued_from_the_middle_of_a_dispatch(
     trained: Path, tmp_path: Path
 ) -> None:

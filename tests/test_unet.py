@@ -95,6 +95,7 @@ def test_attention_follows_every_block_at_16_pixels_and_the_middle(
     assert found == down | up | {"mid_attn_1"}
 
 
+@pytest.mark.slow
 def test_the_network_starts_with_the_papers_initialisation_and_eps_hat_zero() -> None:
     # Every kind of layer, few of each; rbg compiles in a quarter of threefry's time.
     model = TINY.clone(num_res_blocks=0, attention_resolutions=())
