@@ -269,8 +269,9 @@ def test_images_of_another_size_are_refused_unless_they_may_be_changed(
     assert "are (16, 16, 3) and the model's (8, 8, 1)" in said and "--fit crop" in said
     assert run(*given, "--fit", "crop") == 0
     np.savez(tmp_path / "samples.npz", images=DIGITS.held_out[np.arange(3)])
-    samples = (*line, "--num", 5, "--samples", tmp_path / "samples.npz")
-    assert run(*samples) == 2
+    given = ("--samples", tmp_path / "samples.npz")
+    assert run(*line, *given, "--k", 2) == 0  # all three, though six are usual
+    assert run(*line, "--num", 5, *given) == 2
     said = capsys.readouterr().err
     assert "--num is 5, and" in said and "holds 3 images; give at most 3" in said
 

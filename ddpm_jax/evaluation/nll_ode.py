@@ -28,6 +28,9 @@ from ddpm_jax.rate_distortion import estimate
 ROWS = "nll_ode"
 FIELDS = np.dtype([("bits", "<f4"), ("steps", "<i4")])
 
+LEAST_TOLERANCE = 1e-7
+"""Of the solver; steps of less would never be small enough."""
+
 
 def protocol(task: Task) -> dict[str, Any]:
     """What nll_ode is measured of, and how.
@@ -63,8 +66,11 @@ def check(task: Task) -> None:
             f"nll_ode asks the model between whole t, where a prediction of "
             f"{prediction!r} has no tables; take nll, or a model of eps or x_0"
         )
-    if not 0 < settings.tolerance < 1:
-        raise ValueError(f"--tolerance is {settings.tolerance}; give one such as 1e-5")
+    if not LEAST_TOLERANCE <= settings.tolerance < 1:
+        raise ValueError(
+            f"--tolerance is {settings.tolerance}; give one such as 1e-5, and at least "
+            f"{LEAST_TOLERANCE:g}, as float32 knows no less"
+        )
     import_diffrax()
     check_options(trained.parts.schedule, settings.trace, settings.probes, 0.0)
 

@@ -15,13 +15,16 @@ from ddpm_jax.paper_figures.neighbours import read_samples
 from ddpm_jax.paper_figures.neighbours import write_neighbours
 from ddpm_jax.sampling import draw
 
+SHOWN = 6
+"""Samples that a board of neighbours has."""
+
 
 @dataclasses.dataclass(frozen=True)
 class NearestNeighbours(KindWithImages):
     """Samples, and the training images nearest to each (Figures 12 and 15)."""
 
-    num: int = 6
-    """How many samples."""
+    num: int | None = None
+    """How many samples; 6 if not given, or those of --samples if they are fewer."""
     k: int = 8
     """How many neighbours of each."""
     samples: Path | None = None
@@ -37,7 +40,7 @@ class NearestNeighbours(KindWithImages):
 
     def write(self, out: Path, trained: Trained, seed: int) -> list[Path]:
         """Writes neighbours_pixels.png and .csv, named after what is compared."""
-        at_least("num", self.num, 1)
+        at_least("num", num := SHOWN if self.num is None else self.num, 1)
         at_least("k", self.k, 1)
         at_least("batch-size", self.batch_size, 1)
         shape = trained.parts.shape
@@ -50,10 +53,10 @@ class NearestNeighbours(KindWithImages):
                 f"give at most {count}"
             )
         if self.samples is not None:
-            samples = read_samples(self.samples, self.num, shape)
+            samples = read_samples(self.samples, self.num, shape, most=SHOWN)
         else:
-            print(f"drawing {self.num} samples ...", flush=True)
-            drawn = draw(trained, num=self.num, seed=seed, batch_size=self.batch_size)
+            print(f"drawing {num} samples ...", flush=True)
+            drawn = draw(trained, num=num, seed=seed, batch_size=self.batch_size)
             samples = np.concatenate(list(drawn))
         return write_neighbours(
             out / self.stem(name),

@@ -97,13 +97,19 @@ def columns_of(found: Neighbours) -> dict[str, np.ndarray]:
     }
 
 
-def read_samples(path: Path, num: int, shape: tuple[int, ...]) -> np.ndarray:
+def read_samples(
+    path: Path, num: int | None, shape: tuple[int, ...], most: int
+) -> np.ndarray:
     """The first num images of an .npz, a folder or a zip: uint8 [num, H, W, C].
+
+    If num is None, they are most, or as many as there are.
 
     Raises:
       ValueError, FileNotFoundError: unless it holds so many images of the shape.
     """
     images = samples_in(path, shape)
+    if num is None:
+        num = min(most, len(images))
     if num > len(images):
         raise ValueError(
             f"--num is {num}, and {path} holds {len(images)} images; give at most "
