@@ -17,7 +17,7 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE))
 # Smaller programs are thousands, and storing one takes half as long as compiling it.
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
-# Compiling takes longer than running here; these shorten it several times. `make
+# Compiling takes longer than running here; these shorten it. `make
 # check-newest` unsets them, so that the suite also runs as programs of users do.
 FLAGS = "--xla_cpu_parallel_codegen_split_count=1"
 if version("jaxlib").startswith("0.10."):  # a flag that is unknown ends the process
