@@ -52,6 +52,11 @@ def write_edits(
       ValueError: in one sentence, if a picture, the mask or an option can't be used.
     """
     check_labels(trained.parts, Chain(label=label, guidance=guidance))
+    if out.resolve() in [path.resolve() for path in mode.images]:
+        raise ValueError(
+            f"{out} is a folder of the pictures, and the next run would edit what this "
+            "one writes; give another --out"
+        )
     task = mode.task(trained.parts)
     policy = Policy(task.image_size, task.channels, fit)
     pictures = read_pictures(mode.images, policy)

@@ -167,6 +167,11 @@ class Upscale(Restore):
 
     def task(self, parts: Parts) -> Task:
         """Binds DDRM, with means of blocks, to a model."""
+        if self.factor < 2:
+            raise ValueError(
+                f"--factor is {self.factor}; give 2 or more, a divisor of the height "
+                "and the width of the model's images"
+            )
         measurement = super_resolution(parts.shape, self.factor)
         height, width, channels = parts.shape
 

@@ -34,7 +34,9 @@ def read_image(path: Path, policy: Policy) -> np.ndarray:
     except Unusable as error:
         raise ValueError(f"{path} can't be used: {error}") from None
     except OSError as error:
-        raise ValueError(f"{path} can't be read: {error.strerror}") from None
+        raise ValueError(
+            f"{path} can't be read: {error.strerror}; give the path of a picture file"
+        ) from None
 
 
 def read_pictures(paths: Sequence[Path], policy: Policy) -> Pictures:

@@ -164,6 +164,8 @@ def test_an_edit_depends_on_the_picture_the_seed_and_its_number_alone(
     [
         (("img2img",), "give at least one picture"),
         (("img2img", "nowhere.png"), "nowhere.png can't be read: No such file"),
+        (("img2img", "{}", "--out", "{}"), "is a folder of the pictures, and the next"),
+        (("upscale", "{}/four.png", "--factor", 1), "--factor is 1; give 2 or more"),
         (("img2img", __file__), "test_edit.py can't be used: not an image"),
         (("img2img", "{}/eight.png", "--strength", 1.5), "--strength is 1.5; give a"),
         (("img2img", "{}/eight.png", "--steps", 0), "--steps is 0; give 1..10, the st"),

@@ -259,6 +259,10 @@ def test_an_error_of_noise_alone_is_named_where_there_are_several_draws() -> Non
         (("--out", __file__), "is a file; give a folder"),
         (("--no-ema",), "holds the EMA of one step; no other can be had"),
         (("--metrics", "nll_ode", "--tolerance", 0), "--tolerance is 0.0; give one"),
+        (
+            ("--metrics", "nll_ode", "--trace", "exact", "--probes", 3),
+            "--probes is 3, the random vectors of --trace hutchinson, and the trace",
+        ),
     ],
 )
 def test_bad_input_is_answered_in_one_sentence(

@@ -71,6 +71,11 @@ def check(task: Task) -> None:
             f"--tolerance is {settings.tolerance}; give one such as 1e-5, and at least "
             f"{LEAST_TOLERANCE:g}, as float32 knows no less"
         )
+    if settings.trace == "exact" and settings.probes > 1:
+        raise ValueError(
+            f"--probes is {settings.probes}, the random vectors of --trace hutchinson, "
+            "and the trace is exact; leave out one of the two"
+        )
     import_diffrax()
     check_options(trained.parts.schedule, settings.trace, settings.probes, 0.0)
 
