@@ -113,16 +113,23 @@ def log_snr_times(table: np.ndarray, num_steps: int) -> np.ndarray:
     return times_of(table, np.linspace(ratio[-1], ratio[0], num_steps))
 
 
-def karras_times(table: np.ndarray, num_steps: int, rho: float = 7.0) -> np.ndarray:
+def karras_times(
+    table: np.ndarray, num_steps: int, rho: float = 7.0, sigma_max: float = 80.0
+) -> np.ndarray:
     """Times [S] at which (sigma / alpha)^(1 / rho) falls evenly: Karras (2022), Eq. 5.
+
+    It falls from sigma_max, or from what the schedule ends at if that is less. Cosine
+    betas end at 20,000: few steps from there would all be spent on nothing but noise.
 
     Example:
       >>> table = np.log(np.cumprod(1 - np.linspace(1e-4, 0.02, 1000)))
       >>> karras_times(table, 4).round(1).tolist()
-      [999.0, 775.1, 301.0, 0.0]
+      [929.6, 695.0, 217.3, 0.0]
     """
-    roots = np.exp(-half_log_snr(table) / rho)
-    return times_of(table, -rho * np.log(np.linspace(roots[-1], roots[0], num_steps)))
+    with np.errstate(over="ignore"):  # infinite, where alpha_bar ends at 0
+        ratio = np.minimum(np.exp(-half_log_snr(table)[[-1, 0]]), sigma_max)
+    roots = np.linspace(*ratio ** (1 / rho), num_steps)
+    return times_of(table, -rho * np.log(roots))
 
 
 SPACINGS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {

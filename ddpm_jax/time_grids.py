@@ -126,10 +126,10 @@ def make_time_grid(
         raise ValueError(
             f"spacing is {spacing!r}; it must be one of {', '.join(SPACINGS)}"
         )
-    if schedule.ends_in_noise and spacing in ("log_snr", "karras"):
+    if schedule.ends_in_noise and spacing == "log_snr":
         raise ValueError(
-            f"spacing {spacing!r} divides the signal-to-noise ratio, which is 0 where "
-            "this schedule ends; use uniform, quadratic or trailing"
+            "spacing 'log_snr' divides the signal-to-noise ratio, which is 0 where "
+            "this schedule ends; use uniform, quadratic, trailing or karras"
         )
     times = SPACINGS[spacing](table, num_steps)
     chosen = _different(times, table.size) if whole else times

@@ -18,6 +18,7 @@ from ddpm_jax.samplers.edm import edm_sample
 from ddpm_jax.samplers.unipc import unipc_sample
 from ddpm_jax.schedules import linear_beta_schedule
 from ddpm_jax.schedules import make_schedule
+from ddpm_jax.spacings import karras_times
 from ddpm_jax.time_grids import make_time_grid
 from ddpm_jax.time_grids import time_grid_at
 
@@ -69,6 +70,8 @@ def test_the_corrected_third_order_is_not_the_published_one() -> None:
 
 
 def test_karras_times_have_diffusers_sigmas() -> None:
-    grid = make_time_grid(SCHEDULE, 10, "karras", whole=False)
+    table = np.array(make_time_grid(SCHEDULE, 1).log_alphas_cumprod)
+    times = karras_times(table, 10, sigma_max=np.inf)
+    grid = time_grid_at(SCHEDULE, (*times.tolist(), -1.0))
     sigmas = (grid.sigma / grid.alpha)[:-1]
     np.testing.assert_allclose(sigmas, FIXTURE["karras_sigmas"], rtol=1e-3)

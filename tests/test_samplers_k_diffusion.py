@@ -19,13 +19,17 @@ from ddpm_jax.samplers.dpmpp import dpmpp_sample
 from ddpm_jax.samplers.edm import edm_sample
 from ddpm_jax.schedules import linear_beta_schedule
 from ddpm_jax.schedules import make_schedule
+from ddpm_jax.spacings import karras_times
 from ddpm_jax.time_grids import make_time_grid
+from ddpm_jax.time_grids import time_grid_at
 
 SCHEDULE = make_schedule(linear_beta_schedule(1000))
 with np.load(Path(__file__).parent / "fixtures" / "k_diffusion_samplers.npz") as file:
     FIXTURE = dict(file)
 DATA = oracles.Mixture(*(FIXTURE[name] for name in oracles.Mixture._fields))
-GRID = make_time_grid(SCHEDULE, len(FIXTURE["sigmas"]) - 1, "karras", whole=False)
+TABLE = np.array(make_time_grid(SCHEDULE, 1).log_alphas_cumprod)
+TIMES = karras_times(TABLE, len(FIXTURE["sigmas"]) - 1, sigma_max=np.inf)
+GRID = time_grid_at(SCHEDULE, (*TIMES.tolist(), -1.0))
 multistep = partial(dpmpp_sample, lower_order_final=False)
 SAME: dict[str, Callable[..., jax.Array]] = {
     "euler": ddim_sample,

@@ -20,10 +20,14 @@ SHORT = make_schedule(linear_beta_schedule(20, 1e-3, 0.4))
 JSD = make_schedule(SCHEDULES["jsd"](20, 1e-4, 0.02))
 
 
-def first(spacing: str, schedule: Schedule, num_steps: int) -> int:
-    """T-1, but for the spacing that leaves out the last of its S parts."""
+def first(spacing: str, schedule: Schedule, num_steps: int) -> float:
+    """T-1, but for leading, without the last part, and karras, from a ratio of 80."""
     last, part = schedule.num_timesteps - 1, schedule.num_timesteps // num_steps
-    return part * (num_steps - 1) if spacing == "leading" else last
+    if spacing == "leading":
+        return part * (num_steps - 1)
+    if spacing == "karras" and schedule is SCHEDULE:
+        return 929.618
+    return last
 
 
 @pytest.mark.parametrize("spacing", SPACINGS)
@@ -36,7 +40,10 @@ def test_a_grid_falls_from_T_minus_1_to_x_0_in_as_many_steps_as_asked(
             grid = make_time_grid(schedule, num_steps, spacing, whole=whole)
             assert grid.num_steps == num_steps
             assert (np.diff(grid.times) < 0).all()
-            assert grid.times[0] == pytest.approx(first(spacing, schedule, num_steps))
+            start = first(spacing, schedule, num_steps)
+            if whole:  # rounded, and later if S different t need it
+                start = max(round(start), num_steps - 1)
+            assert grid.times[0] == pytest.approx(start)
             assert grid.times[-2] >= -1e-9
             assert grid.times[-1] == -1
             assert grid.whole == whole
@@ -100,15 +107,25 @@ def test_a_grid_is_a_static_argument_compared_by_value() -> None:
     assert traces == [5, 6]
 
 
-def test_a_schedule_that_ends_in_noise_has_grids_by_t_and_none_by_its_ratio() -> None:
+@pytest.mark.parametrize("name", ["linear", "cosine", "sigmoid", "const"])
+def test_karras_begins_at_their_largest_noise_or_the_schedules(name: str) -> None:
+    schedule = make_schedule(SCHEDULES[name](1000, 1e-4, 0.02))
+    for num_steps in (1, 5, 50):
+        grid = make_time_grid(schedule, num_steps, "karras", whole=False)
+        log_ab = oracles.log_alpha_bar(schedule, np.array([grid.times[0], 999]))
+        start, most = np.sqrt(np.expm1(-log_ab))
+        assert start == pytest.approx(min(80, most), rel=1e-4)
+
+
+def test_a_schedule_that_ends_in_noise_has_grids_by_t_and_one_by_its_ratio() -> None:
     for spacing in ("uniform", "quadratic", "trailing"):
         for whole in (True, False):
             grid = make_time_grid(JSD, 6, spacing, whole=whole)
             assert grid.alpha[0] == 0
             assert (grid.alpha[1:] > 0).all()
-    for spacing in ("log_snr", "karras"):
-        with pytest.raises(ValueError, match="which is 0 where this schedule ends"):
-            make_time_grid(JSD, 6, spacing)
+    assert (make_time_grid(JSD, 6, "karras", whole=False).alpha > 0).all()
+    with pytest.raises(ValueError, match="which is 0 where this schedule ends"):
+        make_time_grid(JSD, 6, "log_snr")
     with pytest.raises(ValueError, match="only the first may be where alpha_bar = 0"):
         time_grid_at(JSD, (19.0, 18.5, -1.0))
 
