@@ -1,14 +1,14 @@
 """Draws images from a trained model: python sample.py --workdir runs/digits."""
 
+import dataclasses
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from ddpm_jax import command
 from ddpm_jax.files import check_folder
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Sample(command.ChainOptions, command.ModelOptions):
     """Draws images from a trained model, or noises a picture with --forward.
 
@@ -35,6 +35,19 @@ class Sample(command.ChainOptions, command.ModelOptions):
     """Draw the forward process of this picture instead; needs no workdir."""
 
 
+def check_forward(options: Sample) -> None:
+    """Raises ValueError if --forward is given beside what it does not read."""
+    read = ("forward", "workdir", "out", "seed", "frames")
+    for field in dataclasses.fields(options):
+        got = getattr(options, field.name)
+        if field.name not in read and got != field.default:
+            raise ValueError(
+                f"--{field.name.replace('_', '-')} is of a draw, and --forward, which "
+                "noises a picture, takes --workdir, --out, --seed and --frames alone; "
+                "leave it out"
+            )
+
+
 def main(arguments: list[str]) -> int:
     """Parses, draws, and prints where the pictures are."""
     options = command.parse(Sample, arguments)
@@ -49,8 +62,7 @@ def main(arguments: list[str]) -> int:
 
     check_folder(options.out, "--out")
     if options.forward is not None:
-        if options.pretrained is not None:
-            raise ValueError("--forward takes the schedule of a --workdir alone")
+        check_forward(options)
         written = [
             drawing.write_forward(
                 options.out,

@@ -30,6 +30,8 @@ from ddpm_jax.time_grids import make_time_grid
 MOST_SIGNAL = 0.01
 """How much alpha_bar where a chain begins may be above the schedule's last."""
 
+MOST_GUIDANCE = 10
+"""The scale of classifier-free guidance above which images are hardly meant."""
 
 NO_CLASSES = (
     "this model was trained without labels and knows no classes; leave out --label and "
@@ -45,7 +47,7 @@ class Chain(NamedTuple):
     steps: int | None = None  # None: all T
     spacing: str = "uniform"  # a name in SPACINGS: where the steps lie
     eta: float = 0.0  # of ddim
-    threshold: float | None = None  # percentile of dynamic thresholding
+    threshold: float | None = None  # quantile of dynamic thresholding
     label: tuple[int, ...] = ()  # classes of images 0, 1, ... in turn; (): of none
     guidance: float = 1.0  # scale of classifier-free guidance; 1: none
 
@@ -134,10 +136,17 @@ def model_on(grid: TimeGrid, parts: Parts) -> dict[str, Any]:
 
 def remarks(parts: Parts, chain: Chain) -> list[str]:
     """What a chain does that its options do not say: lines for a script to print."""
+    said = []
+    if chain.guidance > MOST_GUIDANCE:
+        said.append(
+            f"remark: a guidance of {chain.guidance:g} drives most pixels to black and "
+            f"white; 1 to {MOST_GUIDANCE} is usual"
+        )
     if chain.takes_all_steps():
-        return []
+        return said
     grid = grid_of(parts, chain)
-    said = variance_remarks(parts, grid) if chain.sampler == "ddpm" else []
+    if chain.sampler == "ddpm":
+        said += variance_remarks(parts, grid)
     first, last = grid.times[0], grid.num_timesteps - 1
     signal, least = grid.alpha[0] ** 2, math.exp(grid.log_alphas_cumprod[-1])
     if signal - least > MOST_SIGNAL:

@@ -12,7 +12,10 @@ SHOWN = 10
 
 
 def numbers_of(given: Iterable[str | int], classes: Sequence[str]) -> tuple[int, ...]:
-    """The labels that are meant: numbers as they are, and names of classes.
+    """The labels that are meant: names of classes, and numbers as they are.
+
+    Where names are numbers, but not each its own, as of folders 1 to 12, a name alone
+    is understood: else one would ask for "3" and be given the fourth folder.
 
     Raises:
       ValueError: if one is neither a number nor a name; it says which is like it.
@@ -20,6 +23,8 @@ def numbers_of(given: Iterable[str | int], classes: Sequence[str]) -> tuple[int,
     Example:
       >>> numbers_of(["dog", "0"], ("cat", "dog"))
       (1, 0)
+      >>> numbers_of(["10", "2"], ("1", "10", "2"))
+      (1, 2)
       >>> numbers_of(["cta"], ("cat", "dog"))
       Traceback (most recent call last):
       ValueError: label is 'cta', which is no class of this model; did you mean cat?
@@ -28,10 +33,11 @@ def numbers_of(given: Iterable[str | int], classes: Sequence[str]) -> tuple[int,
 
 
 def _number_of(label: str, classes: Sequence[str]) -> int:
-    if label.removeprefix("-").isdecimal():
-        return int(label)
     if label in classes:
         return classes.index(label)
+    own = [str(number) for number in range(len(classes))]
+    if is_number(label) and (list(classes) == own or not any(map(is_number, classes))):
+        return int(label)
     if not classes:
         raise ValueError(
             f"label is {label!r}, and this model has no names of classes; give their "
@@ -45,6 +51,12 @@ def _number_of(label: str, classes: Sequence[str]) -> int:
         more = ", ..." if len(classes) > SHOWN else ""
         hint = f"it has {', '.join(classes[:SHOWN])}{more}"
     raise ValueError(f"label is {label!r}, which is no class of this model; {hint}")
+
+
+def is_number(label: str) -> bool:
+    """Whether a label is a whole number, in ASCII's digits."""
+    digits = label.removeprefix("-")
+    return digits.isascii() and digits.isdecimal()
 
 
 def describe(labels: Iterable[int], classes: Sequence[str]) -> list[str]:

@@ -78,7 +78,7 @@ class ChainOptions:
     guidance: float = 1.0
     """Classifier-free guidance towards the label; 1 is none, 2 a usual scale."""
     threshold: float | None = None
-    """Dynamic thresholding: the percentile, such as 0.995; clipping if not given."""
+    """Dynamic thresholding: the quantile, such as 0.995; clipping if not given."""
 
 
 def parse(kind: type[Options], arguments: list[str]) -> Options:

@@ -173,7 +173,8 @@ class Train:
     seed: Seed = 0
     """Of the parameters, the order of the images, and all noise."""
     init_from: Annotated[str | None, tyro.conf.arg(aliases=["--init-from"])] = None
-    """A run, or a .safetensors file, as whose EMA the parameters begin."""
+    """A model as whose EMA the parameters begin: a run, a .safetensors file, or what
+    sample.py takes as --pretrained."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -43,7 +43,7 @@ class ModelOptions(TypedDict, total=False):
     # these say where it lies from beta~ to beta; or a function that returns it.
     variance: Variance
     clip_x0: bool  # clip the predicted x_0 to [-1, 1] at each step; True
-    threshold: float | None  # percentile of `dynamic_threshold`, in place of clipping
+    threshold: float | None  # quantile of `dynamic_threshold`, in place of clipping
     # Show the model, behind the channels of x_t, the x_0 of the step before, first
     # none; False.
     self_condition: bool
@@ -165,10 +165,10 @@ def divided(answer: jax.Array, shape: tuple[int, ...]) -> tuple[jax.Array, jax.A
     return answer[..., :channels], answer[..., channels:]
 
 
-def dynamic_threshold(x_0: jax.Array, percentile: float) -> jax.Array:
-    """Divides each image by its own percentile of abs(x_0), where that is above 1.
+def dynamic_threshold(x_0: jax.Array, share: float) -> jax.Array:
+    """Divides each image by its own quantile of abs(x_0), where that is above 1.
 
-    Imagen (Saharia et al. 2022, Sec. 2.3): pixels beyond the percentile are clipped,
+    Imagen (Saharia et al. 2022, Sec. 2.3): pixels beyond the quantile are clipped,
     and an image that a strong guidance drives out of [-1, 1] keeps its contrasts.
 
     Example:
@@ -177,6 +177,6 @@ def dynamic_threshold(x_0: jax.Array, percentile: float) -> jax.Array:
       [[0.0, 0.5, 1.0], [0.0, 0.25, -0.5]]
     """
     sizes = jnp.abs(x_0).reshape(x_0.shape[0], -1)
-    scale = jnp.maximum(jnp.quantile(sizes, percentile, axis=1), 1.0)
+    scale = jnp.maximum(jnp.quantile(sizes, share, axis=1), 1.0)
     scale = scale.reshape((-1,) + (1,) * (x_0.ndim - 1))
     return jnp.clip(x_0, -scale, scale) / scale

@@ -19,6 +19,7 @@ from ddpm_jax.figures import forward_frames
 from ddpm_jax.figures import save_chain
 from ddpm_jax.figures import save_strip
 from ddpm_jax.files import locked
+from ddpm_jax.images import class_columns
 from ddpm_jax.images import save_grid
 from ddpm_jax.loading import Trained
 from ddpm_jax.loading import weights_identity
@@ -78,7 +79,8 @@ def finish(
     """Makes of the parts a grid of the first 100 images, and samples.npz of all."""
     shape = trained.parts.shape
     some = sample_files.read(out, start, min(stop, start + 100), shape)
-    save_grid(out / "grid.png", np.concatenate(list(some)))
+    columns = class_columns(len(chain.label))
+    save_grid(out / "grid.png", np.concatenate(list(some)), columns)
     labels = None
     if chain.label:
         labels = np.asarray(labels_of(chain, np.arange(start, stop)))

@@ -69,6 +69,8 @@ def write_edits(
             pictures.paths, task.remarks(pictures.images), strict=True
         ):
             print(f"{path}: {remark}")
+    if there := sum(name.exists() for name in names):
+        print(f"remark: {there} of the files are there already, and written over")
     rows = rows_of(pictures, painted, num, label)
     drawn = np.empty((len(names), *trained.parts.shape), np.uint8)
     size = min(batch_size, len(names))

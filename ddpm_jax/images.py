@@ -58,6 +58,16 @@ def grid(images: np.ndarray, columns: int | None = None, gap: int = 1) -> np.nda
     return np.pad(board, ((0, gap), (0, gap), (0, 0)), constant_values=255)
 
 
+def class_columns(num_labels: int) -> int | None:
+    """A column of a grid for each of a few labels that take turns, or None.
+
+    Example:
+      >>> class_columns(10), class_columns(1), class_columns(1000)
+      (10, None, None)
+    """
+    return num_labels if 1 < num_labels <= 20 else None
+
+
 def enlarge(images: np.ndarray, at_least: int = 64) -> np.ndarray:
     """Repeats whole pixels of [N, H, W, C] until the height is at_least so many.
 

@@ -66,14 +66,15 @@ class Logs:
         for name, value in values.items():
             self.board.add_scalar(name, value, step)
 
-    def images(self, step: int, images: np.ndarray) -> None:
+    def images(self, step: int, images: np.ndarray, columns: int | None = None) -> None:
         """Writes a grid of uint8 images [N, H, W, C]."""
         if not self.active:
             return
-        board = grid(images)
+        board = grid(images, columns)
         rgb = np.repeat(board, 3, axis=2) if board.shape[2] == 1 else board
         self.board.add_image("samples", rgb, step, dataformats="HWC")
-        save_grid(self.workdir / "samples" / f"step_{step:07d}.png", images)
+        path = self.workdir / "samples" / f"step_{step:07d}.png"
+        save_grid(path, images, columns)
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:

@@ -127,8 +127,9 @@ def karras_times(
       [929.6, 695.0, 217.3, 0.0]
     """
     with np.errstate(over="ignore"):  # infinite, where alpha_bar ends at 0
-        ratio = np.minimum(np.exp(-half_log_snr(table)[[-1, 0]]), sigma_max)
-    roots = np.linspace(*ratio ** (1 / rho), num_steps)
+        ratio = np.minimum(np.exp(-half_log_snr(table)), sigma_max)
+    first, last = ratio[-1] ** (1 / rho), ratio[0] ** (1 / rho)
+    roots = np.linspace(first, last, num_steps)
     return times_of(table, -rho * np.log(roots))
 
 

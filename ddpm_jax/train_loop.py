@@ -29,6 +29,7 @@ from ddpm_jax.evaluation.while_training import metric_task
 from ddpm_jax.evaluation.while_training import score_name
 from ddpm_jax.files import locked
 from ddpm_jax.fine_tuning import load_source
+from ddpm_jax.images import class_columns
 from ddpm_jax.loading import MOST_UNTRAINED
 from ddpm_jax.loading import initial_share
 from ddpm_jax.logs import Logs
@@ -77,7 +78,10 @@ def train(config: Config, workdir: Path, *, allow_config_change: bool = False) -
     dataset = with_labels(config, load_data(config))
     if not allow_config_change:
         check_data(workdir, dataset)
+    given = config.train.init_from
     config = with_source(workdir, with_shape(config, dataset))
+    if given not in (None, config.train.init_from):
+        say(f"remark: the run in {workdir} has begun already; {given} is not read")
     parts = build(config)
     say(describe(config))
     for line in (*remarks(config, parts), *pace_remarks(config.train)):
@@ -183,9 +187,10 @@ def with_labels(config: Config, dataset: Dataset) -> Dataset:
         return dataset._replace(train_labels=None, held_out_labels=None)
     if not classes:
         raise ValueError(
-            f"model.num_classes is {wanted} and {config.data.source} has no labels, "
-            "which are the subfolders of image files, arr_1 of an .npz, or the label "
-            "of a TFDS set; leave out model.num_classes"
+            f"model.num_classes is {wanted} and {config.data.source} has no labels: "
+            "each image file must lie in a subfolder, of which there are at least two; "
+            "an .npz has them as arr_1, whole numbers [N] from 0 on; a TFDS set as "
+            "label; mend that, or leave out model.num_classes"
         )
     if len(classes) != wanted:
         raise ValueError(
@@ -243,17 +248,19 @@ def loop(
                 scalars |= run.measure(state.ema_params, stop)
             logs.scalars(done, scalars)
             meter.show(scalars)
+            scores = {k: x for k, x in scalars.items() if k == run.score}
+            keep = partial(save, config=dataclasses.asdict(config), scores=scores)
+            # Before the grid, which takes long: who stops the run may not wait for it.
+            if saves or processes.any_process(stop.is_set()):
+                keep(checkpoints, state)
             if samples:
                 count, chain = log.sample_images, config.process.num_timesteps
                 meter.say(f"drawing {count} samples in {chain} steps ...")
-                index = np.arange(count)
                 shared = state.ema_params, run.keys.sample
-                logs.images(done, run.sample(shared, index))
-            stopped = processes.any_process(stop.is_set())
-            if saves or stopped:
-                scores = {k: x for k, x in scalars.items() if k == run.score}
-                save(checkpoints, state, dataclasses.asdict(config), scores)
-            if stopped:
+                drawn = run.sample(shared, np.arange(count))
+                logs.images(done, drawn, class_columns(config.model.num_classes or 0))
+            if processes.any_process(stop.is_set()):
+                keep(checkpoints, state)  # does nothing where it is kept already
                 raise InterruptedRunError(
                     f"stopped at step {done}, which is saved; the same command goes on "
                     "from there"

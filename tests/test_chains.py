@@ -41,6 +41,12 @@ def test_a_learned_variance_is_left_out_aloud_where_steps_are_longer() -> None:
     assert remarks(parts_of(objective=between), few) == []
 
 
+def test_a_guidance_that_only_saturates_is_remarked_on() -> None:
+    (said,) = remarks(LEARNED, Chain(label=(1,), guidance=100.0))
+    assert said.startswith("remark: a guidance of 100 drives most pixels to black")
+    assert remarks(LEARNED, Chain(label=(1,), guidance=10.0)) == []
+
+
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 @pytest.mark.parametrize(
     ("steps", "begins"), [(1, 0), (501, 500), (600, 599), (50, None), (20, None)]

@@ -13,9 +13,10 @@ from ddpm_jax.workdir import read_classes
 NAMES = ("airplane", "automobile", "Bird", "cat")
 
 
-def test_a_number_is_meant_before_a_name() -> None:
+def test_a_label_is_a_name_or_a_number() -> None:
     assert numbers_of(["2", "cat", "airplane"], NAMES) == (2, 3, 0)
-    assert numbers_of(["7", "1"], ("7", "1")) == (7, 1)  # check_labels refuses 7
+    digits = tuple("0123456789")
+    assert numbers_of(["10", "7"], digits) == (10, 7)  # check_labels refuses 10
     assert numbers_of(["-1"], NAMES) == (-1,)
     own = {"sampler": "ddpm", "spacing": "uniform", "classes": NAMES}
     chain = chain_of_options(SimpleNamespace(label=("cat", "2")), **own)
@@ -23,9 +24,19 @@ def test_a_number_is_meant_before_a_name() -> None:
     assert chain_of_options(SimpleNamespace(), **own).label == ()
 
 
+def test_of_folders_called_by_numbers_the_name_is_meant() -> None:
+    months = tuple(sorted(str(month) for month in range(1, 13)))
+    for number, month in enumerate(months):
+        assert numbers_of([month], months) == (number,)
+    with pytest.raises(ValueError, match="label is '0', which is no class of this"):
+        numbers_of(["0"], months)
+
+
 @pytest.mark.parametrize(
     ("label", "classes", "sentence"),
     [
+        ("\N{ARABIC-INDIC DIGIT THREE}", NAMES, "which is no class.*; it has airpl"),
+        ("2", ("-1", "007", "10"), "label is '2', which is no class of this model"),
         ("aeroplane", NAMES, "did you mean airplane\\?"),
         ("bird", NAMES, "did you mean Bird\\?"),
         ("3.5", NAMES, "label is '3.5', which is no class.*; it has airplane, auto"),

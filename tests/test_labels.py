@@ -273,6 +273,8 @@ def test_a_model_trained_with_labels_draws_what_it_is_told(
     with np.load(tmp_path / "out" / "samples.npz") as drawn:
         np.testing.assert_array_equal(drawn["arr_0"], sample(np.arange(8)))
         assert drawn["arr_1"].tolist() == [0, 1] * 4
+    with Image.open(tmp_path / "out" / "grid.png") as board:  # a column for each class
+        assert board.height > 1.9 * board.width
     with pytest.raises(ValueError, match="label is 2 and the model knows 2 classes"):
         draw([*shared, "--label", "2", "--out", str(tmp_path / "other")])
     assert not (tmp_path / "other").exists()

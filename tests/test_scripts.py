@@ -60,8 +60,13 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("moment", ["step 3/", "drawing 4 samples"])
 def test_ctrl_c_saves_and_exits_130_and_the_same_command_goes_on(
-    config: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    moment: str,
+    config: Path,
+    trained: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     options = ["--config", config, "--workdir", tmp_path, "--log.every", "1"]
     line = [sys.executable, "train.py", *options, "--train.steps", "100000"]
@@ -73,7 +78,7 @@ def test_ctrl_c_saves_and_exits_130_and_the_same_command_goes_on(
         seen = ""
         for text in process.stdout:
             seen += text
-            if text.startswith("step 3/"):
+            if text.startswith(moment):
                 process.send_signal(signal.SIGINT)
                 break
         rest, errors = process.communicate()
@@ -192,6 +197,9 @@ def test_forward_draws_a_picture_with_and_without_a_workdir(
         (("--out", __file__), "is a file; give a folder"),
         (("--forward", "nowhere.png"), "nowhere.png can't be read: No such file"),
         (("--forward", __file__), "can't be used: not an image"),
+        (("--forward", "a.png", "--label", 3), "--label is of a draw, and --forward"),
+        (("--forward", "a.png", "--progressive"), "--progressive is of a draw"),
+        (("--forward", "a.png", "--pretrained", "b"), "--pretrained is of a draw"),
     ],
 )
 def test_sample_answers_bad_input_in_one_sentence(
