@@ -38,7 +38,7 @@ test: .venv/.installed-test  ## ruff, mypy, tests and doctests: minutes
 	.venv/bin/python -m pytest $(PARALLEL) -m "not slow"
 
 # The suites come last, so that the last line of the output is the summary of pytest.
-check: check-quickstart check-tfds check-notebooks check-oldest check-newest  ## all that is too long for make test
+check: check-quickstart check-labels check-tfds check-notebooks check-oldest check-newest  ## all that is too long for make test
 
 check-quickstart: quickstart  ## a classifier must take the samples for digits
 	.venv/bin/python sample.py --workdir runs/digits --num 256 --out samples/check

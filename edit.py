@@ -22,7 +22,7 @@ from ddpm_jax.files import check_folder
 
 @configure(CascadeSubcommandArgs, OmitArgPrefixes, OmitSubcommandPrefixes)
 @dataclass(frozen=True, kw_only=True)
-class Edit(command.ModelOptions):
+class Edit(command.TrainedOptions):
     """Edits pictures with a trained model that was told nothing of the task.
 
     edit.py MODE --help lists what a mode takes. Pictures are brought to the model's

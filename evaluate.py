@@ -10,7 +10,7 @@ from ddpm_jax.files import check_folder
 
 
 @dataclass(frozen=True)
-class Evaluate(Settings, command.ModelOptions):
+class Evaluate(Settings, command.TrainedOptions):
     """Measures a trained model; prints and stores each number with its protocol.
 
     Needs the workdir of a run, and its images. After an interruption the same command

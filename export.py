@@ -10,7 +10,7 @@ from ddpm_jax.config import Sampler
 
 
 @dataclass(frozen=True)
-class Export(command.ModelOptions):
+class Export(command.TrainedOptions):
     """Writes a trained model for diffusers, for this project, or as a program."""
 
     format: Literal["diffusers", "safetensors", "stablehlo"] = "diffusers"
@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
     elif options.format == "safetensors":
         written = exporting.export_safetensors(trained, options.out)
     else:
-        chain = sampling.chain_of(trained, options)
+        chain = sampling.choose_chain(trained, options)
         written = exporting.export_sampler(trained, options.out, chain)
     print("\n".join(f"wrote {path}" for path in written))
     return 0

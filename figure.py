@@ -21,7 +21,7 @@ from ddpm_jax.paper_figures.modes import Strips
 
 @configure(CascadeSubcommandArgs, OmitArgPrefixes, OmitSubcommandPrefixes)
 @dataclass(frozen=True, kw_only=True)
-class Figure(command.ModelOptions):
+class Figure(command.TrainedOptions):
     """Draws a figure of a trained model, as the paper has them.
 
     figure.py KIND --help lists what a figure takes; docs/figures.md shows them.

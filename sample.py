@@ -9,7 +9,7 @@ from ddpm_jax.files import check_folder
 
 
 @dataclasses.dataclass(frozen=True)
-class Sample(command.ChainOptions, command.ModelOptions):
+class Sample(command.ChainOptions, command.TrainedOptions):
     """Draws images from a trained model, or noises a picture with --forward.
 
     Needs only the workdir of a run. Image i depends on the seed and i alone, whatever
@@ -74,7 +74,7 @@ def main(arguments: list[str]) -> int:
         ]
     else:
         trained = loading.load_model(options)
-        chain = sampling.chain_of(trained, options)
+        chain = sampling.choose_chain(trained, options)
         if options.progressive and not chain.takes_all_steps():
             raise ValueError(
                 "--progressive shows the paper's chain of all steps; give --sampler "

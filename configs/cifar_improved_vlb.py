@@ -25,7 +25,12 @@ def get_config() -> Config:
         objective=Objective(
             loss="vlb", variance="learned_range", t_sampling="importance"
         ),
-        model=Model(num_res_blocks=3, attention_resolutions=(16, 8), dropout=0.3),
+        model=Model(
+            num_res_blocks=3,
+            attention_resolutions=(16, 8),
+            attention_head_dim=64,  # 4 heads
+            dropout=0.3,
+        ),
         data=Data(flip=False),
         train=Train(steps=500_000, learning_rate=1e-4, warmup_steps=0),
     )

@@ -109,7 +109,8 @@ def chain_of(parts: Parts, chain: Chain) -> Callable[..., jax.Array]:
     """
     if chain.takes_all_steps():
         return partial(ddpm_sample, schedule=parts.schedule, **parts.sampler)
-    options = {"threshold": chain.threshold, **model_on(grid_of(parts, chain), parts)}
+    grid = grid_of_steps(parts, chain.steps, chain.spacing)
+    options = {"threshold": chain.threshold, **model_on(grid, parts)}
     if chain.sampler == "ddim":
         options["eta"] = chain.eta
     elif chain.eta:
@@ -119,13 +120,20 @@ def chain_of(parts: Parts, chain: Chain) -> Callable[..., jax.Array]:
     return partial(SAMPLERS[chain.sampler], **options)
 
 
-def grid_of(parts: Parts, chain: Chain) -> TimeGrid:
-    """The times of a chain; ValueError if it has more steps than the model, or none."""
+def grid_of_steps(
+    parts: Parts, steps: int | None, spacing: str = "uniform", usual: int | None = None
+) -> TimeGrid:
+    """The times of --steps; of as many as are usual, or the model has, if not given.
+
+    Raises:
+      ValueError: if there are more steps than the model has, or none.
+    """
     total = parts.schedule.num_timesteps
-    steps = total if chain.steps is None else chain.steps
+    if steps is None:
+        steps = min(usual or total, total)
     if not 1 <= steps <= total:
         raise ValueError(f"--steps is {steps}; give 1..{total}, the steps of the model")
-    return make_time_grid(parts.schedule, steps, chain.spacing)
+    return make_time_grid(parts.schedule, steps, spacing)
 
 
 def model_on(grid: TimeGrid, parts: Parts) -> dict[str, Any]:
@@ -144,7 +152,7 @@ def remarks(parts: Parts, chain: Chain) -> list[str]:
         )
     if chain.takes_all_steps():
         return said
-    grid = grid_of(parts, chain)
+    grid = grid_of_steps(parts, chain.steps, chain.spacing)
     if chain.sampler == "ddpm":
         said += variance_remarks(parts, grid)
     first, last = grid.times[0], grid.num_timesteps - 1

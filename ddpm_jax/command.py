@@ -45,7 +45,7 @@ EXIT_CODES: dict[type[BaseException], int] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelOptions:
+class TrainedOptions:
     """Which trained model a script takes; `loading.load_model` reads it."""
 
     workdir: Path | None = None
@@ -60,7 +60,7 @@ class ModelOptions:
 
 @dataclasses.dataclass(frozen=True)
 class ChainOptions:
-    """By which chain a script draws; `sampling.chain_of` reads it."""
+    """By which chain a script draws; `sampling.choose_chain` reads it."""
 
     sampler: Sampler | None = None
     """ddpm is the paper's chain, and taken if not given, but for a folder of diffusers

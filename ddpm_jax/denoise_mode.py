@@ -40,9 +40,9 @@ class Denoise(Mode):
     def task(self, parts: Parts) -> Task:
         """Binds denoising to a model."""
         height, width, channels = parts.shape
-        remarks = self.estimates if self.noise is None else None
+        estimates = self.estimates if self.noise is None else None
         edit = self.drawing(parts) if self.draw else self.cleaning(parts)
-        return Task((height, width), channels, edit, as_it_is, remarks=remarks)
+        return Task((height, width), channels, edit, as_it_is, estimates=estimates)
 
     def cleaning(self, parts: Parts) -> Edit:
         """The posterior mean, at the noise given or estimated."""

@@ -64,9 +64,9 @@ def write_edits(
     if task.mask is not None:
         painted = read_mask(task.mask, pictures.paths, policy)
     names = names_of(out, pictures.paths, num, task.mask)
-    if task.remarks is not None:
+    if task.estimates is not None:
         for path, remark in zip(
-            pictures.paths, task.remarks(pictures.images), strict=True
+            pictures.paths, task.estimates(pictures.images), strict=True
         ):
             print(f"{path}: {remark}")
     if there := sum(name.exists() for name in names):

@@ -7,6 +7,7 @@ shown as the picture before, and the function that edits a batch.
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 from typing import NamedTuple
 
 import jax
@@ -14,6 +15,7 @@ import numpy as np
 from tyro.conf import Positional
 
 from ddpm_jax.build import Parts
+from ddpm_jax.chains import grid_of_steps
 from ddpm_jax.chains import model_on
 from ddpm_jax.chains import variance_remarks
 from ddpm_jax.editing.ddrm import ddrm
@@ -25,7 +27,6 @@ from ddpm_jax.editing.measurements import super_resolution
 from ddpm_jax.editing.sdedit import sdedit
 from ddpm_jax.editing.time_travel import time_travel
 from ddpm_jax.time_grids import TimeGrid
-from ddpm_jax.time_grids import make_time_grid
 
 Edit = Callable[[Parts, object, jax.Array, jax.Array, jax.Array], jax.Array]
 """(parts, params, keys [B], images [B, h, w, c], painted [B, h, w, 1]) -> x_0 [B, ...].
@@ -42,7 +43,7 @@ class Task(NamedTuple):
     before: Callable[[np.ndarray, np.ndarray], np.ndarray]  # what is shown beside it
     mask: Path | None = None
     # uint8 [N, H, W, C] -> a line to print for each picture
-    remarks: Callable[[np.ndarray], list[str]] | None = None
+    estimates: Callable[[np.ndarray], list[str]] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,8 +62,25 @@ class Mode:
         return []
 
 
-@dataclasses.dataclass(frozen=True)
-class Inpaint(Mode):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ancestral(Mode):
+    """What modes whose chain is ancestral have: its times, and what its variance is."""
+
+    steps: int | None = None
+    """Steps of the chain."""
+    usual: ClassVar[int]
+
+    def grid(self, parts: Parts) -> TimeGrid:
+        """The times of the chain."""
+        return grid_of_steps(parts, self.steps, usual=self.usual)
+
+    def remarks(self, parts: Parts) -> list[str]:
+        """Whether a learned variance is not used."""
+        return variance_remarks(parts, self.grid(parts))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Inpaint(Ancestral):
     """Paints a part of a picture anew, the mask's white one (RePaint)."""
 
     mask: Path
@@ -73,6 +91,7 @@ class Inpaint(Mode):
     """How often each stretch is gone through; with 1 the parts do not fit."""
     jump: int = 5
     """Steps in a stretch."""
+    usual = 250
 
     def task(self, parts: Parts) -> Task:
         """Binds RePaint to a model."""
@@ -102,17 +121,9 @@ class Inpaint(Mode):
 
         return Task((height, width), channels, edit, before, self.mask)
 
-    def grid(self, parts: Parts) -> TimeGrid:
-        """The times of the chain."""
-        return grid_of_steps(parts, self.steps, 250)
 
-    def remarks(self, parts: Parts) -> list[str]:
-        """Whether a learned variance is not used."""
-        return variance_remarks(parts, self.grid(parts))
-
-
-@dataclasses.dataclass(frozen=True)
-class Img2img(Mode):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Img2img(Ancestral):
     """Redraws a picture that keeps its layout (SDEdit)."""
 
     strength: float = 0.5
@@ -120,6 +131,7 @@ class Img2img(Mode):
     last step leaves of a picture, next to nothing."""
     steps: int | None = None
     """Steps of the whole chain; 1000 if not given, or all of the model's T."""
+    usual = 1000
 
     def task(self, parts: Parts) -> Task:
         """Binds SDEdit to a model."""
@@ -138,14 +150,6 @@ class Img2img(Mode):
             return sdedit(params, keys, images, num_steps=run, **model_on(grid, parts))
 
         return Task((height, width), channels, edit, as_it_is)
-
-    def grid(self, parts: Parts) -> TimeGrid:
-        """The times of the whole chain."""
-        return grid_of_steps(parts, self.steps, 1000)
-
-    def remarks(self, parts: Parts) -> list[str]:
-        """Whether a learned variance is not used."""
-        return variance_remarks(parts, self.grid(parts))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,7 +227,7 @@ def restoring(options: Restore, parts: Parts, measurement: Measurement) -> Edit:
     """DDRM of one kind of measurement, as a Task takes it."""
     if not 0 <= options.noise < float("inf"):
         raise ValueError(f"--noise is {options.noise}; give 0 or more")
-    grid = grid_of_steps(parts, options.steps, 100)
+    grid = grid_of_steps(parts, options.steps, usual=100)
     return lambda parts, params, keys, images, painted: ddrm(
         params,
         keys,
@@ -232,15 +236,6 @@ def restoring(options: Restore, parts: Parts, measurement: Measurement) -> Edit:
         noise=options.noise / 127.5,
         **model_on(grid, parts),
     )
-
-
-def grid_of_steps(parts: Parts, steps: int | None, usual: int) -> TimeGrid:
-    """The grid of --steps, or of as many as usual, where the model has so many."""
-    total = parts.schedule.num_timesteps
-    steps = min(usual, total) if steps is None else steps
-    if not 1 <= steps <= total:
-        raise ValueError(f"--steps is {steps}; give 1..{total}, the steps of the model")
-    return make_time_grid(parts.schedule, steps)
 
 
 def check_share(name: str, value: float) -> None:

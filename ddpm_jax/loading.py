@@ -18,7 +18,7 @@ from ddpm_jax.build import init_params
 from ddpm_jax.chains import NO_CLASSES
 from ddpm_jax.checkpoint import latest_step
 from ddpm_jax.checkpoint import restore_weights
-from ddpm_jax.command import ModelOptions
+from ddpm_jax.command import TrainedOptions
 from ddpm_jax.config import Config
 from ddpm_jax.config import Train
 from ddpm_jax.interop.hub import NOTES
@@ -57,7 +57,7 @@ class Trained(NamedTuple):
     revision: str | None = None  # of an id on the hub
 
 
-def load_model(options: ModelOptions) -> Trained:
+def load_model(options: TrainedOptions) -> Trained:
     """Reads the model that a script was given: of --workdir, or of --pretrained.
 
     Raises:

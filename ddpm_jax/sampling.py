@@ -17,7 +17,7 @@ from ddpm_jax.loading import check_has_classes
 from ddpm_jax.samplers.ddpm import Frames
 
 
-def chain_of(trained: Trained, options: object) -> Chain:
+def choose_chain(trained: Trained, options: object) -> Chain:
     """The chain that options name, with the model's own sampler, spacing and classes.
 
     Raises:

@@ -17,6 +17,7 @@ difference of third order), and a new S compiles anew in any case.
 import dataclasses
 import functools
 from collections.abc import Sequence
+from typing import Self
 
 import jax
 import numpy as np
@@ -83,6 +84,20 @@ class TimeGrid:
     def half_log_snr(self) -> np.ndarray:
         """lambda = log(alpha / sigma); infinite without noise, or without signal."""
         return half_log_snr(self.log_alpha_bar)
+
+    def first(self, num_steps: int) -> Self:
+        """The grid of its first steps alone."""
+        return dataclasses.replace(self, times=self.times[: num_steps + 1])
+
+    def last(self, num_steps: int) -> Self:
+        """The grid of its last steps alone.
+
+        Example:
+          >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
+          >>> make_time_grid(make_schedule(linear_beta_schedule(10)), 10).last(2).times
+          (1, 0, -1)
+        """
+        return dataclasses.replace(self, times=self.times[-1 - num_steps :])
 
     @property
     def noise_numbers(self) -> np.ndarray:

@@ -16,6 +16,7 @@ from ddpm_jax.config import Objective
 from ddpm_jax.samplers.ddim import ddim_sample
 from ddpm_jax.samplers.ddim_invert import ddim_invert
 from ddpm_jax.samplers.ddim_invert import iterations
+from ddpm_jax.schedules import SCHEDULES
 from ddpm_jax.schedules import linear_beta_schedule
 from ddpm_jax.schedules import make_schedule
 from ddpm_jax.time_grids import TimeGrid
@@ -56,6 +57,27 @@ def test_an_image_comes_back_from_its_latent_within_a_thousandth() -> None:
     assert error(x_T, GRID) <= 1e-3
     # What is left was seen before the last improvement, which makes it less.
     assert left.shape == (12,) and left.max() <= 5e-3
+
+
+@pytest.mark.slow
+def test_an_imperfect_eps_is_inverted_where_some_of_the_image_is_left() -> None:
+    """Cosine betas end at 1 / 20,000 of it: no step from there can be inverted."""
+    schedule = make_schedule(SCHEDULES["cosine"](1000, 1e-4, 0.02))
+    exact = oracles.mixture_eps(DATA, schedule)
+
+    def eps_fn(params: object, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        pixels, times = x_t.reshape(-1, 1), jnp.repeat(t, x_t.shape[1])
+        eps = exact(params, pixels, times).reshape(x_t.shape)
+        return eps * (1 + 0.005 * jnp.sin(5 * x_t))
+
+    for spacing, found in (("karras", True), ("leading", True), ("uniform", False)):
+        grid = make_time_grid(schedule, 50, spacing)
+        wanted = {"grid": grid, "eps_fn": eps_fn}
+        x_T, left = invert({}, X_0, **wanted)
+        assert (left.max() < 1e-3) == (left.max() < 1e-2) == found
+        wanted |= {"clip_x0": False, "x_T": x_T}
+        x_0 = draw({}, jax.random.key(0), X_0.shape, **wanted)
+        assert (abs(x_0 - X_0).max() <= 1e-3) == found
 
 
 def test_one_iteration_is_the_usual_inversion_which_does_not_come_back() -> None:

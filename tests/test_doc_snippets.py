@@ -24,18 +24,20 @@ from ddpm_jax import command
 CALL = re.compile(rf"python3? ((?:{SCRIPTS})\.py\b[^`]*)")
 ENDS = {"&&", "||", "|", ";", ">", "2>&1"}
 PAGES = [str(p.relative_to(ROOT)) for p in (*pages(), *CONFIGS)]
-SNIPPETS = {"README.md": 2, "docs/editing.md": 2}
+SNIPPETS = {"README.md": 2, "docs/editing.md": 2, "docs/samplers.md": 1}
 # What is large in the snippets, and what it is here.
 SMALLER = {
-    "UNet(ch=32, ch_mult=(1, 2))": (
+    "UNet(ch=32, ch_mult=(1, 2)": (
         "UNet(ch=8, ch_mult=(1,), num_res_blocks=1, attention_resolutions=(), "
-        "num_groups=4)"
+        "num_groups=4"
     ),
     "(1, 32, 32, 3)": "(1, 8, 8, 3)",
     "(4, 32, 32, 3)": "(2, 8, 8, 3)",
     "(1000, 1e-4, 0.02)": "(4, 1e-4, 0.02)",
     "shape = (16,": "shape = (2,",
-    "(trained.parts.schedule, 50)": "(trained.parts.schedule, 5)",
+    "(*labels.shape, 32, 32, 3)": "(*labels.shape, 8, 8, 3)",
+    "(schedule, 20, ": "(schedule, 2, ",
+    "(trained.parts.schedule, 50, ": "(trained.parts.schedule, 5, ",
 }
 
 
@@ -90,7 +92,7 @@ def test_the_pages_with_python_are_those_that_are_run() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["README.md", "docs/editing.md"])
+@pytest.mark.parametrize("page", SNIPPETS)
 def test_the_python_of_a_page_runs(
     page: str, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,7 +104,9 @@ def test_the_python_of_a_page_runs(
         for large, small in SMALLER.items():
             text = text.replace(large, small)
         exec(compile(text, page, "exec"), names)
-    if page == "README.md":
-        assert names["images"].shape == (2, 8, 8, 1)
-    else:
-        assert names["again"].shape == names["digits"].shape
+    name, shape = {
+        "README.md": ("images", (2, 8, 8, 1)),
+        "docs/editing.md": ("again", (2, 8, 8, 1)),
+        "docs/samplers.md": ("x_0", (2, 8, 8, 3)),
+    }[page]
+    assert names[name].shape == shape

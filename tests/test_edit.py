@@ -246,7 +246,7 @@ def test_a_learned_variance_stays_on_all_steps_and_is_left_out_aloud_on_fewer() 
     pictures, mask = (Path("a.png"),), Path("m.png")
     modes = {
         "img2img": lambda steps: Img2img(pictures, steps=steps),
-        "inpaint": lambda steps: Inpaint(pictures, mask, steps=steps),
+        "inpaint": lambda steps: Inpaint(pictures, mask=mask, steps=steps),
         "denoise": lambda steps: Denoise(pictures, 200, draw=True, steps=steps or 10),
     }
     for mode in modes.values():

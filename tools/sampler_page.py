@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from typing import NamedTuple
 from typing import get_args
@@ -26,6 +27,7 @@ from tyro.conf import Positional
 
 from ddpm_jax import command
 from ddpm_jax.chains import Chain
+from ddpm_jax.chains import chain_of_options
 from ddpm_jax.config import Sampler
 from ddpm_jax.data import Dataset
 from ddpm_jax.data.dataset import Images
@@ -48,7 +50,6 @@ from ddpm_jax.train_loop import load_data
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "docs" / "samplers"
-SPACINGS = {"heun": "karras", "edm": "karras"}  # their paper's; uniform for the others
 SHOWN = 4  # images of a cell of the picture
 
 
@@ -125,7 +126,8 @@ def cell_of(
     batch_size: int,
 ) -> Cell:
     """What a sampler draws: from its file, or anew if that has too few images."""
-    chain = Chain(sampler, steps, SPACINGS.get(sampler, "uniform"))
+    asked = SimpleNamespace(sampler=sampler, steps=steps)
+    chain = chain_of_options(asked, sampler=sampler, spacing="uniform")
     path = folder / f"{sampler}_{chain.spacing}_{steps}.npz"
     if path.exists():
         with np.load(path) as file:

@@ -8,7 +8,6 @@ Two independent noises in equal parts are weaker than one, by sqrt(1/2), so that
 middle x_t is smoother than the model is used to. The paper's mixture is this one.
 """
 
-import dataclasses
 from typing import Unpack
 
 import jax
@@ -72,7 +71,7 @@ def interpolate(
     keys = per_image.one_each(keys, first.shape[0])
     if num_steps == 0:
         return mix(first, second, lambdas)
-    grid = dataclasses.replace(grid, times=grid.times[-1 - num_steps :])
+    grid = grid.last(num_steps)
     x_t = mix(*noised(keys, first, second, grid), lambdas)
     flat = x_t.reshape(-1, *first.shape[1:])
     x_0 = ancestral_sample(

@@ -4,7 +4,6 @@ The picture is noised to some t and the reverse chain goes on from there. What i
 larger than the noise stays, colours and layout; what is smaller the model draws anew.
 """
 
-import dataclasses
 from typing import Unpack
 
 import jax
@@ -27,10 +26,10 @@ def sdedit(
 ) -> jax.Array:
     """Noises images [B, H, W, C] up to num_steps steps of a chain, and takes these.
 
-    It is Algorithm 1 of Meng et al. (2022) with K = 1 and the ancestral chain. With
-    num_steps = 0 the images come back as they are; with all steps of the grid it is
-    sampling, to the extent that alpha_bar is 0 where the grid starts. An image has the
-    same noise for any num_steps.
+    It is SDEdit of Meng et al. (2022), Sec. 3, run once (K = 1), with the ancestral
+    chain of this process in place of a discretised SDE. With num_steps = 0 the images
+    come back as they are; with all steps of the grid it is sampling, to the extent that
+    alpha_bar is 0 where the grid starts. An image has the same noise for any num_steps.
 
     Args:
       params: what eps_fn takes first.
@@ -60,7 +59,7 @@ def sdedit(
     keys = per_image.one_each(keys, images.shape[0])
     if num_steps == 0:
         return images
-    part = dataclasses.replace(grid, times=grid.times[-1 - num_steps :])
+    part = grid.last(num_steps)
     # The chain draws at numbers of its own, so T is free, whatever num_steps is.
     start_keys = per_image.fold_in(keys, grid.num_timesteps)
     eps = per_image.normal(start_keys, images.shape[1:])

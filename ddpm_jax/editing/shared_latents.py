@@ -5,7 +5,6 @@ What they have in common is what x_t decided: nothing at t = T-1, the layout in 
 middle, all but the grain at the end.
 """
 
-import dataclasses
 from functools import partial
 from typing import NamedTuple
 from typing import Unpack
@@ -72,12 +71,11 @@ def share_latent(
     keys, x_t = begin(keys, shape, grid.num_timesteps, None)
     split = grid.num_steps - num_steps
     if split:
-        above = dataclasses.replace(grid, times=grid.times[: split + 1])
-        x_t = sample(keys, shape, grid=above, x_T=x_t)
+        x_t = sample(keys, shape, grid=grid.first(split), x_T=x_t)
     x_0 = jnp.repeat(x_t, copies, axis=0)
     if num_steps:
-        below = dataclasses.replace(grid, times=grid.times[split:])
-        x_0 = sample(keys_of_copies(keys, copies), x_0.shape, grid=below, x_T=x_0)
+        copied, below = keys_of_copies(keys, copies), grid.last(num_steps)
+        x_0 = sample(copied, x_0.shape, grid=below, x_T=x_0)
     return Shared(x_t, x_0.reshape(shape[0], copies, *shape[1:]))
 
 

@@ -21,7 +21,7 @@ from ddpm_jax.evaluation.settings import Settings
 from ddpm_jax.loading import Trained
 from ddpm_jax.loading import weights_identity
 from ddpm_jax.model_images import samples_in
-from ddpm_jax.sampling import chain_of
+from ddpm_jax.sampling import choose_chain
 from ddpm_jax.sampling import compile_sampler
 
 NUM_SAMPLES = 50_000
@@ -38,7 +38,7 @@ def samples_of(trained: Trained, settings: Settings) -> Source:
         num, shape = settings.num_samples, trained.parts.shape
         return read_samples(settings.samples, num, shape)
     num = settings.num_samples or NUM_SAMPLES
-    chain = chain_of(trained, settings)
+    chain = choose_chain(trained, settings)
 
     def compile(size: int) -> Callable[[np.ndarray], np.ndarray]:
         return compile_sampler(

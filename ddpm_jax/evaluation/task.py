@@ -32,7 +32,7 @@ from ddpm_jax.metrics.extractors import Extractor
 from ddpm_jax.metrics.extractors import make_extractor
 from ddpm_jax.model_images import images_of
 from ddpm_jax.rate_distortion import Estimate
-from ddpm_jax.sampling import chain_of
+from ddpm_jax.sampling import choose_chain
 
 
 class Selected(NamedTuple):
@@ -57,7 +57,7 @@ class Task:
         Raises:
           ValueError: if a label is no class of the model.
         """
-        return chain_of(self.trained, self.settings)
+        return choose_chain(self.trained, self.settings)
 
     @cached_property
     def dataset(self) -> Dataset:

@@ -14,6 +14,7 @@ import numpy as np
 from ddpm_jax import keys as per_image
 from ddpm_jax import parallel
 from ddpm_jax.build import Parts
+from ddpm_jax.chains import grid_of_steps
 from ddpm_jax.chains import model_on
 from ddpm_jax.chains import variance_remarks
 from ddpm_jax.editing.interpolate import interpolate
@@ -24,7 +25,6 @@ from ddpm_jax.images import to_uint8
 from ddpm_jax.loading import Trained
 from ddpm_jax.paper_figures.boards import save_board
 from ddpm_jax.time_grids import TimeGrid
-from ddpm_jax.time_grids import make_time_grid
 
 
 def write_shared(
@@ -180,8 +180,5 @@ def chain_at(
     if wrong or not t:
         got = wrong[0] if wrong else "not given"
         raise ValueError(f"--t is {got}; give steps of noise, 0 to {total}")
-    if steps is not None and not 1 <= steps <= total:
-        raise ValueError(f"--steps is {steps}; give 1 to {total}")
-    steps = steps or total
-    grid = make_time_grid(parts.schedule, steps)
-    return grid, [round(time * steps / total) for time in t]
+    grid = grid_of_steps(parts, steps)
+    return grid, [round(time * grid.num_steps / total) for time in t]

@@ -4,13 +4,17 @@ A step of DDIM from t to s is x_s = (x_t - b eps(x_t, t)) / a, with a = alpha_t 
 alpha_s and b = sigma_t - a sigma_s. So x_t is the fixed point of x -> a x_s + b eps(x,
 t). The usual inversion takes the first iterate for x_t, and leads to another image.
 
-The slope of the best eps is at most 1 / sigma_t (it is (1 - alpha^2 / sigma^2 times the
-variance of x_0 given x_t) / sigma), so an iteration takes an error at least down to the
-share b / sigma_t of it. That is little at much noise and nearly all of it in the last
-steps before x_0, and each step gets as many iterations as it needs by that bound, up to
-a limit. Anderson's acceleration (1965, of depth 1) makes up for part of the slowness.
-A network may be steeper than the best eps and not come to rest: what is returned says
-by how much it did not.
+The slope of the best eps is (1 - alpha^2 / sigma^2 times the variance of x_0 given x_t)
+/ sigma. Where x_t tells x_0 well it lies between 0 and 1 / sigma, so an iteration takes
+an error at least down to the share b / sigma_t of it. That is nearly all of it in the
+last steps before x_0, and each step gets as many iterations as it needs by that bound,
+up to a limit. Anderson's acceleration (1965, of depth 1) makes up for part of the
+slowness. Between sharp clusters of the data, and of a network anywhere, the slope may
+be larger, and nothing come to rest: what is returned says by how much it did not.
+
+Where alpha_t is nearly 0, as at the end of cosine betas, a step from there is b eps
+and hardly anything else, and no network is so exact that this could be inverted. The
+spacing "karras" begins below, where 1 / 80 of the picture is left.
 """
 
 from typing import NamedTuple
@@ -75,8 +79,8 @@ def ddim_invert(
       params: what the model takes first.
       x_0: images [B, ...], or what stands at the end of the grid.
       grid: the steps of the chain.
-      tolerance: the share of a step's first error that may remain if eps is the best
-        one; it settles how often the model is asked (`iterations`).
+      tolerance: the share of a step's first error that may remain where the slope of
+        eps is 1 / sigma; it settles how often the model is asked (`iterations`).
       max_iterations: the most that a step may take.
       **model: the `ModelOptions` of the samplers, so that what `build` returns serves
         here too. clip_x0 is not used: what is clipped can't be found again. Sample with
@@ -133,7 +137,7 @@ def ddim_invert(
 def iterations(grid: TimeGrid, tolerance: float, max_iterations: int) -> np.ndarray:
     """How often the model is asked in each step of a grid, int [S].
 
-    As often as the best eps needs for a tolerance, but not above max_iterations.
+    As often as a slope of 1 / sigma needs for a tolerance, at most max_iterations.
 
     Example:
       >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
