@@ -54,59 +54,58 @@ def main(arguments: list[str]) -> int:
     command.check_range(options, num=(1, None), batch_size=(1, None), frames=(2, None))
     command.check_range(options, start=(0, 2**31 - 1), seed=(0, 2**32 - 1))
     command.set_up_jax()
+    check_folder(options.out, "--out")
+    picture = options.forward
+    written = draw(options) if picture is None else noise(options, picture)
+    print("\n".join(f"wrote {path}" for path in written))
+    return 0
+
+
+def draw(options: Sample) -> list[Path]:
+    """Draws images, and the chains of some if asked for; returns the files."""
     from ddpm_jax import chains
     from ddpm_jax import classes
     from ddpm_jax import drawing
     from ddpm_jax import loading
     from ddpm_jax import sampling
 
-    check_folder(options.out, "--out")
-    if options.forward is not None:
-        check_forward(options)
-        written = [
-            drawing.write_forward(
-                options.out,
-                options.forward,
-                workdir=options.workdir,
-                seed=options.seed,
-                count=options.frames,
-            )
-        ]
-    else:
-        trained = loading.load_model(options)
-        chain = sampling.choose_chain(trained, options)
-        if options.progressive and not chain.takes_all_steps():
-            raise ValueError(
-                "--progressive shows the paper's chain of all steps; give --sampler "
-                "ddpm, and leave out --steps, --spacing, --eta and --threshold"
-            )
-        chains.check_chain(trained.parts, chain)
-        named = classes.describe(chain.label, trained.classes)
-        print("\n".join([loading.describe(trained), *named]))
-        if chain.sampler != (options.sampler or "ddpm"):
-            print(f"drawn with {chain.sampler}, as its authors do; or give --sampler")
-        options.out.mkdir(parents=True, exist_ok=True)
-        written = drawing.write_samples(
-            options.out,
-            trained,
-            chain,
-            start=options.start,
-            num=options.num,
-            seed=options.seed,
-            batch_size=options.batch_size,
+    trained = loading.load_model(options)
+    chain = sampling.choose_chain(trained, options)
+    if options.progressive and not chain.takes_all_steps():
+        raise ValueError(
+            "--progressive shows the paper's chain of all steps; give --sampler ddpm, "
+            "and leave out --steps, --spacing, --eta and --threshold"
         )
-        if options.progressive:
-            written += drawing.write_chain(
-                options.out,
-                trained,
-                chain,
-                start=options.start,
-                num=min(options.num, 8),
-                seed=options.seed,
-                count=options.frames,
-            )
-    print("\n".join(f"wrote {path}" for path in written))
-    return 0
+    chains.check_chain(trained.parts, chain)
+    named = classes.describe(chain.label, trained.classes)
+    print("\n".join([loading.describe(trained), *named]))
+    if chain.sampler != (options.sampler or "ddpm"):
+        print(f"drawn with {chain.sampler}, as its authors do; or give --sampler")
+    options.out.mkdir(parents=True, exist_ok=True)
+    which = {"start": options.start, "seed": options.seed}
+    size = options.batch_size
+    written = drawing.write_samples(
+        options.out, trained, chain, num=options.num, batch_size=size, **which
+    )
+    if options.progressive:
+        num, count = min(options.num, 8), options.frames
+        written += drawing.write_chain(
+            options.out, trained, chain, num=num, count=count, **which
+        )
+    return written
+
+
+def noise(options: Sample, picture: Path) -> list[Path]:
+    """Draws the forward process of a picture; returns the file."""
+    from ddpm_jax import drawing
+
+    check_forward(options)
+    workdir, seed, count = options.workdir, options.seed, options.frames
+    return [
+        drawing.write_forward(
+            options.out, picture, workdir=workdir, seed=seed, count=count
+        )
+    ]
 
 
 if __name__ == "__main__":

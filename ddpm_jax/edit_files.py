@@ -1,5 +1,6 @@
 """From pictures and a trained model to edited pictures, as files."""
 
+from collections.abc import Callable
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -72,22 +73,33 @@ def write_edits(
     if there := sum(name.exists() for name in names):
         print(f"remark: {there} of the files are there already, and written over")
     rows = rows_of(pictures, painted, num, label)
-    drawn = np.empty((len(names), *trained.parts.shape), np.uint8)
-    size = min(batch_size, len(names))
-    shared = parallel.replicate((trained.params, jax.random.key(seed)))
     function = partial(
         edit_rows, edit=task.edit, parts=trained.parts, guidance=guidance
     )
+    shared = parallel.replicate((trained.params, jax.random.key(seed)))
+    drawn = draw_rows(function, shared, rows, names, batch_size)
+    before = task.before(pictures.images, painted)
+    return [*names, save_before_after(out / GRID, before, drawn)]
+
+
+def draw_rows(
+    function: Callable[..., jax.Array],
+    shared: parallel.Tree,
+    rows: dict[str, np.ndarray],
+    names: list[Path],
+    batch_size: int,
+) -> np.ndarray:
+    """Calls function(shared, rows) on batches of rows, and writes an image for each."""
+    size, drawn = min(batch_size, len(names)), []
     compiled = parallel.compile_map(function, shared, take(rows, slice(size)))
     with image_bar(len(names), 0) as bar:
         for start in range(0, len(names), size):
             part = slice(start, start + size)
-            drawn[part] = compiled(shared, take(rows, part))
-            for name, image in zip(names[part], drawn[part], strict=True):
+            drawn.append(compiled(shared, take(rows, part)))
+            for name, image in zip(names[part], drawn[-1], strict=True):
                 save_png(name, image)
             bar.update(len(names[part]))
-    before = task.before(pictures.images, painted)
-    return [*names, save_before_after(out / GRID, before, drawn)]
+    return np.concatenate(drawn)
 
 
 def edit_rows(

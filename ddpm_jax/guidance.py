@@ -18,8 +18,9 @@ import jax
 import jax.numpy as jnp
 
 from ddpm_jax import keys as per_image
+from ddpm_jax.denoiser import Level
 from ddpm_jax.denoiser import ModelFn
-from ddpm_jax.diffusion import at
+from ddpm_jax.reverse import level_at
 from ddpm_jax.schedules import Schedule
 
 LABEL_STREAM = zlib.crc32(b"label")  # none of those of the network's dropout
@@ -115,7 +116,8 @@ def classifier_eps(
     answer = eps_fn(params, x_t, t)
     channels = min(x_t.shape[-1], answer.shape[-1])
     score = _class_score(log_prob_fn, params, x_t[..., :channels], t)
-    eps = answer[..., :channels] - scale * noise_at(schedule, t, x_t) * score
+    sigma = level_near(schedule, t, x_t).sigma
+    eps = answer[..., :channels] - scale * sigma * score
     return jnp.concatenate([eps, answer[..., channels:]], axis=-1)
 
 
@@ -131,7 +133,7 @@ def classifier_x0(
 ) -> jax.Array:
     """`classifier_eps` of a model that predicts x_0: x_0 + scale sigma^2 / alpha score.
 
-    Where alpha_bar_t = 0 nothing follows from a score, and the answer is not finite.
+    Where alpha_bar_t = 0 nothing follows from a score, and the answer means nothing.
 
     Example:
       >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
@@ -147,9 +149,9 @@ def classifier_x0(
     answer = x0_fn(params, x_t, t)
     channels = min(x_t.shape[-1], answer.shape[-1])
     score = _class_score(log_prob_fn, params, x_t[..., :channels], t)
-    sigma = noise_at(schedule, t, x_t)
-    change = sigma**2 / jnp.sqrt(1 - sigma**2) * score
-    x_0 = answer[..., :channels] + scale * change
+    level = level_near(schedule, t, x_t)
+    # alpha is not sqrt(1 - sigma^2) here: in float32 that is 0 well before it is.
+    x_0 = answer[..., :channels] + scale * level.sigma**2 / level.alpha * score
     return jnp.concatenate([x_0, answer[..., channels:]], axis=-1)
 
 
@@ -161,22 +163,23 @@ def _class_score(
     return score
 
 
-def noise_at(schedule: Schedule, t: jax.Array, x: jax.Array) -> jax.Array:
-    """sqrt(1 - alpha_bar_t) [B, 1, ...]; between whole t as time grids have it.
+def level_near(schedule: Schedule, t: jax.Array, x: jax.Array) -> Level:
+    """`level_at` for any t [B] in 0..T-1; between whole t as time grids have it.
 
     Example:
       >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
       >>> schedule = make_schedule(linear_beta_schedule(1000))
-      >>> between = noise_at(schedule, jnp.array([400.5]), jnp.zeros(1))
-      >>> f"{between[0]:.4f}"
+      >>> between = level_near(schedule, jnp.array([400.5]), jnp.zeros(1))
+      >>> f"{between.sigma[0]:.4f}"
       '0.8984'
     """
     if jnp.issubdtype(t.dtype, jnp.integer):
-        return at(schedule.sqrt_one_minus_alphas_cumprod, t, x)
+        return level_at(schedule, t, x)
     # Near t = 0 log alpha_bar has its digits in sigma, and near T - 1 in alpha.
     sigma = schedule.sqrt_one_minus_alphas_cumprod
     from_alpha = 2 * jnp.log(jnp.maximum(schedule.sqrt_alphas_cumprod, 1e-30))
     table = jnp.where(sigma < 0.7, jnp.log1p(-(sigma**2)), from_alpha)
     log_alpha_bar = jnp.interp(t, jnp.arange(schedule.num_timesteps) * 1.0, table)
-    sigma = jnp.sqrt(-jnp.expm1(log_alpha_bar))
-    return sigma.reshape((-1,) + (1,) * (x.ndim - 1))
+    log_alpha_bar = log_alpha_bar.reshape((-1,) + (1,) * (x.ndim - 1))
+    alpha, sigma = jnp.exp(0.5 * log_alpha_bar), jnp.sqrt(-jnp.expm1(log_alpha_bar))
+    return Level(t, alpha, sigma)

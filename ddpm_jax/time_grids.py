@@ -105,10 +105,11 @@ class TimeGrid:
 
         A function of t alone, so that parts of a chain draw what the whole would: t on
         whole grids, as in `ddpm_sample`, which draws x_T as number T; on others T + 1
-        and t in units of 2^-16.
+        and t in units of 2^-16, or, that all stay below 2^30, of more where T is large.
         """
         times = np.array(self.times[:-1])
-        between = self.num_timesteps + 1 + np.floor(times * 2**16)
+        unit = min(16, 29 - self.num_timesteps.bit_length())
+        between = self.num_timesteps + 1 + np.floor(times * 2**unit)
         return (times if self.whole else between).astype(np.uint32)
 
 

@@ -12,8 +12,9 @@ import pytest
 from ddpm_jax.guidance import classifier_eps
 from ddpm_jax.guidance import classifier_free_eps
 from ddpm_jax.guidance import classifier_x0
-from ddpm_jax.guidance import noise_at
+from ddpm_jax.guidance import level_near
 from ddpm_jax.samplers.ddim import ddim_sample
+from ddpm_jax.schedules import SCHEDULES
 from ddpm_jax.schedules import linear_beta_schedule
 from ddpm_jax.schedules import make_schedule
 from ddpm_jax.time_grids import make_time_grid
@@ -154,8 +155,8 @@ def test_a_chain_draws_the_asked_class_and_with_a_larger_scale_more_than_that() 
 @pytest.mark.slow
 @each
 def test_a_classifier_guides_a_model_of_x0_to_the_same_density(t: jax.Array) -> None:
-    sigma = noise_at(SCHEDULE, t, X_T)
-    alpha = jnp.sqrt(1 - sigma**2)
+    log_ab = oracles.log_alpha_bar(SCHEDULE, np.float64(t))[:, None]
+    alpha, sigma = np.exp(log_ab / 2), np.sqrt(-np.expm1(log_ab))
     eps_fn = oracles.mixture_eps(ALL, SCHEDULE)
 
     def x0_fn(params: object, x_t: jax.Array, t: jax.Array) -> jax.Array:
@@ -165,6 +166,26 @@ def test_a_classifier_guides_a_model_of_x0_to_the_same_density(t: jax.Array) -> 
     x_0 = jax.jit(partial(classifier_x0, {}, X_T, x0_fn=x0_fn, **options))(t)
     expected = (X_T - sigma * quick_guided(t, scale=2.0)) / alpha
     np.testing.assert_allclose(x_0, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["linear", "cosine", "sigmoid", "const"])
+def test_a_score_counts_by_sigma_squared_over_alpha_to_the_end(name: str) -> None:
+    """Of log p(y | x) = x and x_0 = 0: 2 sigma^2 / alpha, of tiny alphas in float32."""
+    schedule = make_schedule(SCHEDULES[name](1000, 1e-4, 0.02))
+    with jax.enable_x64(False):
+        for t in (np.array([999, 998, 500]), np.array([999.0, 998.5, 500.25])):
+            x_0 = classifier_x0(
+                {},
+                jnp.ones((3, 1)),
+                jnp.asarray(t),
+                x0_fn=lambda params, x_t, t: jnp.zeros_like(x_t),
+                log_prob_fn=lambda params, x_t, t: x_t[:, 0],
+                schedule=schedule,
+                scale=2.0,
+            )
+            log_ab = oracles.log_alpha_bar(schedule, np.float64(t))
+            expected = -2 * np.expm1(log_ab) / np.exp(log_ab / 2)
+            np.testing.assert_allclose(x_0[:, 0], expected, rtol=2e-4)
 
 
 def test_a_guess_behind_x_t_is_neither_differentiated_nor_changed() -> None:
@@ -193,14 +214,14 @@ def test_a_guess_behind_x_t_is_neither_differentiated_nor_changed() -> None:
         scale=2.0,
     )
     score = jax.jit(jax.grad(lambda x: log_prob({}, x, t).sum()))(X_T)
-    expected = X_T - 2 * noise_at(SCHEDULE, t, X_T) * score
+    expected = X_T - 2 * level_near(SCHEDULE, t, X_T).sigma * score
     np.testing.assert_allclose(jax.jit(by_classifier)({}, seen, t), expected, rtol=1e-4)
 
 
 def test_noise_between_whole_t_is_finite_to_the_end_of_any_schedule() -> None:
     betas = rescale_zero_snr(linear_beta_schedule(1000))
     t = jnp.array([0.0, 500.5, 997.0, 998.0, 998.5, 999.0])
-    sigma = np.asarray(noise_at(make_schedule(betas), t, jnp.zeros((6, 1))))
+    sigma = np.asarray(level_near(make_schedule(betas), t, jnp.zeros((6, 1))).sigma)
     assert np.isfinite(sigma).all() and (np.diff(sigma[:, 0]) >= 0).all()
     assert sigma[-1] == 1.0
 
@@ -233,7 +254,7 @@ def test_the_network_is_called_once_and_its_variance_is_that_of_the_label() -> N
 def test_noise_between_whole_t_is_that_of_the_time_grids() -> None:
     t = jnp.array([0.0, 0.5, 3.25, 700.75, 999.0])
     expected = np.sqrt(-np.expm1(oracles.log_alpha_bar(SCHEDULE, np.float64(t))))
-    np.testing.assert_allclose(noise_at(SCHEDULE, t, t), expected, rtol=1e-5)
+    np.testing.assert_allclose(level_near(SCHEDULE, t, t).sigma, expected, rtol=1e-5)
 
 
 def test_labels_that_are_not_one_an_image_are_refused() -> None:

@@ -139,6 +139,18 @@ def test_no_two_draws_of_a_chain_have_one_number(whole: bool) -> None:
     assert len(set(numbers)) == 1001
 
 
+@pytest.mark.parametrize("num_timesteps", [16_000, 70_000, 1_000_000])
+def test_draws_between_steps_have_numbers_of_their_own_for_any_T(
+    num_timesteps: int,
+) -> None:
+    schedule = make_schedule(linear_beta_schedule(num_timesteps, 1e-7, 2e-5))
+    grid = make_time_grid(schedule, 1000, whole=False)
+    numbers = np.append(grid.noise_numbers, num_timesteps)
+    assert np.unique(numbers).size == 1001
+    # From 2^31 on are those of shared latents and of interpolation.
+    assert numbers.max() < 2**30
+
+
 def edm_grid(whole: bool) -> TimeGrid:
     return make_time_grid(SCHEDULE, 40, "karras", whole=whole)
 
