@@ -91,6 +91,30 @@ def edm(
     return levels[-1][1] * y
 
 
+def churned(
+    nodes: np.ndarray,
+    levels: list[Level],
+    churn: float,
+    between: tuple[float, float],
+    whole: bool,
+) -> list[float]:
+    """The t_hat of Algorithm 2, at most T - 1; nodes are log alpha_bar at -1..T-1.
+
+    A model of whole t is asked at the nearest, and never below t.
+    """
+    times, known = [], np.arange(len(nodes)) - 1.0
+    for t, alpha, sigma in levels[:-1]:
+        s = sigma / alpha
+        gamma = min(churn / (len(levels) - 1), 2**0.5 - 1)
+        if gamma == 0 or not between[0] <= s <= between[1]:
+            times.append(t)
+            continue
+        t_hat = np.interp(np.log1p((s * (1 + gamma)) ** 2), -nodes, known)
+        nearest = known[np.abs(known - t_hat).argmin()]
+        times.append(max(t, int(nearest) if whole else t_hat))
+    return times
+
+
 def dpmpp(ask: Ask, x: np.ndarray, levels: list[Level], order: int) -> np.ndarray:
     """Lu et al. (2022b), with lower-order final steps and the third order corrected."""
     seen: list[np.ndarray] = []

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +17,7 @@ from PIL import Image
 from test_docs import commands
 
 from ddpm_jax import command
+from ddpm_jax import keys as per_image
 from ddpm_jax import parallel
 from ddpm_jax.build import build
 from ddpm_jax.build import init_params
@@ -24,13 +26,22 @@ from ddpm_jax.config import Objective
 from ddpm_jax.denoise_mode import Denoise
 from ddpm_jax.edit_files import write_edits
 from ddpm_jax.edit_modes import Colourise
+from ddpm_jax.edit_modes import Deblur
 from ddpm_jax.edit_modes import Img2img
 from ddpm_jax.edit_modes import Inpaint
+from ddpm_jax.edit_modes import Mode
 from ddpm_jax.edit_modes import Upscale
+from ddpm_jax.editing.ddrm import ddrm
+from ddpm_jax.editing.inpaint import inpaint
+from ddpm_jax.editing.matrices import gaussian_blur
+from ddpm_jax.editing.measurements import super_resolution
+from ddpm_jax.editing.sdedit import sdedit
 from ddpm_jax.loading import Trained
+from ddpm_jax.time_grids import make_time_grid
 from ddpm_jax.weights import save_weights
 
 ROOT = Path(__file__).resolve().parents[1]
+PAINTED = jnp.zeros((2, 8, 8, 1), bool).at[:, :3].set(True)
 
 
 def script() -> ModuleType:
@@ -212,6 +223,44 @@ def test_bad_input_is_answered_in_one_sentence_and_nothing_is_written(
     said = capsys.readouterr().err
     assert sentence.replace("{}", str(files)) in said and said.count("\n") == 1
     assert sorted(files.rglob("*")) == before
+
+
+MODEL = untrained(1)
+PATHS = (Path("a.png"),)
+BLURRED = gaussian_blur((8, 8, 1), 0.7)
+MEANS = super_resolution((8, 8, 1), 2)
+
+
+@pytest.mark.parametrize(
+    ("mode", "size", "function"),
+    [
+        (Upscale(PATHS, noise=25.5), 4, partial(ddrm, measurement=MEANS, noise=0.2)),
+        (
+            Deblur(PATHS, noise=25.5, blur=0.7),
+            8,
+            partial(ddrm, measurement=BLURRED, noise=0.2),
+        ),
+        (Img2img(PATHS, strength=0.3), 8, partial(sdedit, num_steps=3)),
+        (
+            Inpaint(PATHS, mask=Path("m.png"), resamples=2, jump=3),
+            8,
+            lambda params, keys, x, **model: inpaint(
+                params, keys, x, ~PAINTED, resamples=2, jump=3, **model
+            ),
+        ),
+    ],
+    ids=["upscale", "deblur", "img2img", "inpaint"],
+)
+def test_a_mode_calls_its_function_with_its_options(
+    mode: Mode, size: int, function: Callable[..., jax.Array]
+) -> None:
+    keys = per_image.image_keys(jax.random.key(0), 2)
+    images = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (2, size, size, 1)))
+    edit, grid = mode.task(MODEL.parts).edit, make_time_grid(MODEL.parts.schedule, 10)
+    edited = jax.jit(lambda x: edit(MODEL.parts, {}, keys, x, PAINTED))(images)
+    model = model_on(grid, MODEL.parts)
+    expected = jax.jit(lambda x: function({}, keys, x, **model))(images)
+    np.testing.assert_allclose(edited, expected, atol=1e-6)
 
 
 def test_every_command_of_the_page_is_one() -> None:

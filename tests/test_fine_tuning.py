@@ -252,6 +252,29 @@ def test_a_network_of_another_build_is_refused_with_the_flags_that_mend_it(
     assert not (tmp_path / "tuned").exists()
 
 
+def test_every_field_that_changes_what_the_layers_compute_is_named() -> None:
+    others: dict[str, object] = {
+        "ch": 64,
+        "ch_mult": (1, 2),
+        "num_res_blocks": 3,
+        "num_groups": 16,
+        "norm_epsilon": 1e-5,
+        "attention_resolutions": (8,),
+        "attention_head_dim": 64,
+        "downsample_padding": (1, 1),
+        "freq_shift": 0,
+    }
+    # Those of how it is computed and of training, and the classes, which may differ.
+    free = {"dropout", "dtype", "precision", "attention", "remat", "num_classes"}
+    assert {field.name for field in dataclasses.fields(Model)} == others.keys() | free
+    config = Config(**data_with(size=32))
+    for name, value in others.items():
+        model = dataclasses.replace(config.model, **{name: value})
+        other = dataclasses.replace(config, model=model)
+        (flag,) = fields_to_set(config, other)
+        assert flag.startswith(f"--model.{name.replace('_', '-')} ")
+
+
 def test_larger_pictures_attend_at_the_same_levels() -> None:
     small = dataclasses.replace(tiny.MODEL, ch_mult=(1, 1), attention_resolutions=(4,))
     large = dataclasses.replace(small, attention_resolutions=(16,))

@@ -14,7 +14,7 @@ import slow_samplers
 
 from ddpm_jax import keys as per_image
 from ddpm_jax.samplers import SAMPLERS
-from ddpm_jax.samplers.edm import churned
+from ddpm_jax.samplers.ancestral import posterior
 from ddpm_jax.schedules import SCHEDULES
 from ddpm_jax.schedules import linear_beta_schedule
 from ddpm_jax.schedules import make_schedule
@@ -35,7 +35,9 @@ def tanh_model(params: object, x_t: jax.Array, t: jax.Array) -> jax.Array:
 
 def slow_edm(ask, z, x, levels, grid: TimeGrid, churn: float):  # noqa: ANN001, ANN201
     table = partial(oracles.log_alpha_bar, SHORT)
-    hat = slow_samplers.make_levels(table, churned(grid, churn, (0.05, 50)).times[:-1])
+    nodes = table(np.arange(-1.0, 20))
+    times = slow_samplers.churned(nodes, levels, churn, (0.05, 50), grid.whole)
+    hat = slow_samplers.make_levels(table, times)
     return slow_samplers.edm(ask, z, x, levels, hat)
 
 
@@ -85,6 +87,13 @@ def test_every_sampler_is_tested() -> None:
 @every
 def test_the_scan_is_the_papers_algorithm_as_a_python_loop(name: str) -> None:
     np.testing.assert_allclose(plain(name), slow(name, GRID), atol=3e-5)
+
+
+def test_no_number_of_a_step_is_infinite_not_even_of_the_last() -> None:
+    """Where a network says where the log variance lies, infinity times 0 is no number."""
+    for num_steps in (1, 2, 20):
+        for row in posterior(make_time_grid(SHORT, num_steps)):
+            assert np.isfinite(row).all()
 
 
 def test_it_still_is_with_part_of_the_noise(monkeypatch: pytest.MonkeyPatch) -> None:

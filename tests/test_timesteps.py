@@ -187,6 +187,21 @@ def test_parts_of_a_batch_draw_and_remember_what_the_whole_does() -> None:
     assert probabilities(whole.history)[3] > 2 * probabilities(whole.history)[0]
 
 
+def test_the_history_is_of_losses_as_they_are_and_not_as_they_are_weighted() -> None:
+    def loss(params: dict, *arguments: jax.Array, t: jax.Array) -> jax.Array:
+        return 0.0 * t_loss(params, *arguments, t=t) + (1.0 + t) ** 2
+
+    # By which t are drawn 1, 2, 3 and 4 times as often, and so weighted by the inverse.
+    losses = jnp.repeat(jnp.arange(1.0, 5.0)[:, None], 10, axis=1)
+    before = first_state()._replace(history=History(losses, jnp.full(4, 10, jnp.int32)))
+    step = jax.jit(partial(step_of("importance"), loss_fn=loss))
+    after = step(before, IMAGES, KEY)[0].history.losses
+    changed = np.asarray(after != losses)
+    squares = np.broadcast_to((1.0 + np.arange(4))[:, None] ** 2, (4, 10))
+    assert changed.sum() >= 3
+    np.testing.assert_array_equal(np.asarray(after)[changed], squares[changed])
+
+
 @pytest.mark.slow
 def test_an_update_that_is_not_finite_leaves_the_history_alone() -> None:
     def loss(params: dict, *arguments: jax.Array, t: jax.Array) -> jax.Array:

@@ -185,14 +185,16 @@ def check_measurements(measurement: Measurement, y: jax.Array) -> None:
 
 
 def check_deviation(noise: float | jax.Array) -> None:
-    """Raises ValueError unless noise is finite and at least 0; not while tracing.
+    """Raises ValueError unless noise is a number, finite and at least 0.
+
+    While JAX traces only whether it is one number is known.
 
     Example:
       >>> check_deviation(0.1)
     """
-    if isinstance(noise, jax.core.Tracer):
-        return
-    values = np.ravel(np.asarray(noise))
-    wrong = values[~((values >= 0) & (values < np.inf))]
-    if wrong.size:
-        raise ValueError(f"noise is {wrong[0]:g}; give a deviation of at least 0")
+    if np.ndim(noise):
+        raise ValueError(
+            f"noise has shape {np.shape(noise)}; give one deviation, of all images"
+        )
+    if not isinstance(noise, jax.core.Tracer) and not 0 <= noise < np.inf:
+        raise ValueError(f"noise is {noise:g}; give a deviation of at least 0")

@@ -39,12 +39,14 @@ def posterior(grid: TimeGrid) -> Posterior:
     log_alpha_bar, alpha, sigma = grid.log_alpha_bar, grid.alpha, grid.sigma
     log_ratio = log_alpha_bar[:-1] - log_alpha_bar[1:]
     beta, shrink = -np.expm1(log_ratio), (sigma[1:] / sigma[:-1]) ** 2
-    with np.errstate(divide="ignore"):  # the last step to x_0 has no variance
-        log_small, log_beta = np.log(beta * shrink), np.log(beta)
+    small, log_beta = beta * shrink, np.log(beta)
+    # The last step to x_0 has none; as at t = 0 the one before stands in for its log.
+    stand_in = small[-2] if len(small) > 1 else beta[-1]
+    log_small = np.log(np.where(small > 0, small, stand_in))
     return Posterior(
         mean_x_0=jnp.asarray(alpha[1:] * beta / sigma[:-1] ** 2),
         mean_x_t=jnp.asarray(np.exp(0.5 * log_ratio) * shrink),
-        variance=jnp.asarray(beta * shrink),
+        variance=jnp.asarray(small),
         log_small=jnp.asarray(log_small),
         log_large=jnp.asarray(log_beta),
         log_beta=jnp.asarray(log_beta),
