@@ -8,6 +8,7 @@ below the scripts sees a Config.
 
 import dataclasses
 import json
+import os
 from typing import Annotated
 from typing import Any
 from typing import ClassVar
@@ -37,6 +38,8 @@ Sampler = Literal[
 ]
 Fit = Literal["crop", "pad", "pad_white", "stretch"]
 ExtractorName = Literal["inception", "pixels8", "digits_cnn", "cifar10_cnn"]
+# As the file system has it, so that runs/digits/ is runs/digits.
+AnyPath = Annotated[str, pydantic.AfterValidator(os.path.normpath)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -172,7 +175,7 @@ class Train:
     """Decay of the running average of the parameters."""
     seed: Seed = 0
     """Of the parameters, the order of the images, and all noise."""
-    init_from: Annotated[str | None, tyro.conf.arg(aliases=["--init-from"])] = None
+    init_from: Annotated[AnyPath | None, tyro.conf.arg(aliases=["--init-from"])] = None
     """A model as whose EMA the parameters begin: a run, a .safetensors file, or what
     sample.py takes as --pretrained."""
 

@@ -34,16 +34,27 @@ LAYERS = (
 """The fields of a model that decide which layers it has, and what they compute."""
 
 
-def load_source(config: Config, parts: Parts) -> tuple[optax.Params, list[str]]:
-    """The weights that config.train.init_from names, and lines on what becomes of them.
+def load_source(config: Config) -> Trained | None:
+    """The model that config.train.init_from names, if it does.
 
     Raises:
-      FileNotFoundError, ValueError: one sentence, if there are none, or the network of
-        the config can't take them; then with the fields that would mend it.
+      FileNotFoundError, ValueError: one sentence, if there is none.
     """
     path = config.train.init_from
-    assert path is not None
-    source = load_pretrained(path)
+    return None if path is None else load_pretrained(path)
+
+
+def weights_for(
+    config: Config, parts: Parts, source: Trained, classes: tuple[str, ...] = ()
+) -> tuple[optax.Params, list[str]]:
+    """The weights of a source, and lines on what becomes of them in a config's network.
+
+    classes are those of the run's images.
+
+    Raises:
+      ValueError: if the network can't take them; with the fields that would mend it.
+    """
+    path = config.train.init_from
     fresh = jax.eval_shape(partial(init_params, parts), jax.random.key(0))
     fields = fields_to_set(source.config, config)
     advice = f"to begin as {path}, give {' '.join(fields)}"
@@ -53,7 +64,7 @@ def load_source(config: Config, parts: Parts) -> tuple[optax.Params, list[str]]:
         raise ValueError(f"{error}; {advice}" if fields else str(error)) from None
     if fields:
         raise ValueError(f"the layers of this config compute something else; {advice}")
-    return source.params, lines(source, config, report)
+    return source.params, remarks(source, config, report, classes)
 
 
 def fields_to_set(source: Config, config: Config) -> list[str]:
@@ -69,14 +80,12 @@ def fields_to_set(source: Config, config: Config) -> list[str]:
     """
     wanted = {name: getattr(source.model, name) for name in LAYERS}
     given = {name: getattr(config.model, name) for name in LAYERS}
-    assert source.data.image_size and config.data.image_size
-    before, after = source.data.image_size[0], config.data.image_size[0]
-    levels = range(len(source.model.ch_mult))
-    attending = [i for i in levels if before // 2**i in wanted["attention_resolutions"]]
-    attends = [i for i in levels if after // 2**i in given["attention_resolutions"]]
-    wanted["attention_resolutions"] = tuple(after // 2**i for i in attending)
-    if attends == attending:
+    if (levels := attending(source)) == attending(config):
         wanted["attention_resolutions"] = given["attention_resolutions"]
+    else:
+        assert config.data.image_size is not None
+        height = config.data.image_size[0]
+        wanted["attention_resolutions"] = tuple(height // 2**i for i in levels)
     return [
         f"--model.{name.replace('_', '-')} {flag_value(wanted[name])}"
         for name in LAYERS
@@ -84,18 +93,41 @@ def fields_to_set(source: Config, config: Config) -> list[str]:
     ]
 
 
+def attending(config: Config) -> list[int]:
+    """The levels of a config's network that attend.
+
+    Example:
+      >>> from ddpm_jax.config import Data
+      >>> attending(Config(data=Data(image_size=(32, 32))))
+      [1]
+    """
+    assert config.data.image_size is not None
+    height, model = config.data.image_size[0], config.model
+    levels = range(len(model.ch_mult))
+    return [i for i in levels if height // 2**i in model.attention_resolutions]
+
+
 def flag_value(value: float | tuple[int, ...] | None) -> str:
     """A number, a tuple of them, or None, as a person types it after a flag."""
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def lines(source: Trained, config: Config, report: Transfer) -> list[str]:
+def remarks(
+    source: Trained, config: Config, report: Transfer, classes: tuple[str, ...] = ()
+) -> list[str]:
     """What a run says of its source: which weights, and what is not as it was."""
     said = [f"initialised from {config.train.init_from}; {describe(source)}"]
     if report.made_again:
         said.append(f"made again, as they do not fit: {', '.join(report.made_again)}")
     if report.left_out:
         said.append(f"left out, as the new network has none: {report.left_out[0]}")
+    kept = source.config.model.num_classes and "class_embed" not in report.made_again
+    if kept and config.model.num_classes and source.classes != classes:
+        was, now = (", ".join(c[:5]) or "not known" for c in (source.classes, classes))
+        said.append(
+            f"remark: the embedding of the classes is the source's, whose are {was}; "
+            f"here they are {now}"
+        )
     if changes := relearns(source.config, config):
         said.append(
             f"remark: {', '.join(changes)} since the source was trained, so what the "

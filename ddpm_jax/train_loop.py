@@ -29,6 +29,7 @@ from ddpm_jax.evaluation.while_training import metric_task
 from ddpm_jax.evaluation.while_training import score_name
 from ddpm_jax.files import locked
 from ddpm_jax.fine_tuning import load_source
+from ddpm_jax.fine_tuning import weights_for
 from ddpm_jax.images import class_columns
 from ddpm_jax.loading import MOST_UNTRAINED
 from ddpm_jax.loading import initial_share
@@ -75,6 +76,8 @@ def train(config: Config, workdir: Path, *, allow_config_change: bool = False) -
     )
     if not allow_config_change:
         check_config(workdir, config)
+    begun = latest_step(workdir) is not None
+    model = None if begun else load_source(config)  # first: to read images takes longer
     dataset = with_labels(config, load_data(config))
     if not allow_config_change:
         check_data(workdir, dataset)
@@ -89,8 +92,8 @@ def train(config: Config, workdir: Path, *, allow_config_change: bool = False) -
     task = metric_task(config, parts, workdir)
     score = score_name(config, task)
     source = None
-    if config.train.init_from is not None and latest_step(workdir) is None:
-        source, lines = load_source(config, parts)
+    if model is not None:
+        source, lines = weights_for(config, parts, model, dataset.report.classes)
         say("\n".join(lines))
     log = config.log
     with (
@@ -100,6 +103,7 @@ def train(config: Config, workdir: Path, *, allow_config_change: bool = False) -
         ) as checkpoints,
     ):
         state, optimiser, keys = start(config, parts, checkpoints, source)
+        del model, source  # which are in the memory that the step needs
         first = int(state.step)
         if first >= config.train.steps:
             say(f"{workdir} is trained to step {first} already; nothing is left to do")

@@ -34,6 +34,7 @@ from ddpm_jax.config import Objective
 from ddpm_jax.config import Process
 from ddpm_jax.exporting import export_diffusers
 from ddpm_jax.fine_tuning import load_source
+from ddpm_jax.fine_tuning import weights_for
 from ddpm_jax.interop.scheduler_config import from_scheduler_config
 from ddpm_jax.interop.scheduler_config import sampler_of as own_sampler
 from ddpm_jax.interop.scheduler_config import spacing_of
@@ -190,14 +191,16 @@ def test_a_run_may_begin_as_a_model_of_another_project(whole: Path) -> None:
     trained = load_trained(whole)
     train = dataclasses.replace(trained.config.train, init_from=str(whole))
     config = dataclasses.replace(trained.config, train=train)
-    params, said = load_source(config, trained.parts)
+    source = load_source(config)
+    assert source is not None
+    params, said = weights_for(config, trained.parts, source)
     jax.tree.map(np.testing.assert_array_equal, params, trained.params)
     assert said == [f"initialised from {whole}; {describe(trained)}"]
     model = dataclasses.replace(config.model, attention_head_dim=None, freq_shift=0)
     other = dataclasses.replace(config, model=model)
     flags = "--model.attention-head-dim 4 --model.freq-shift 1$"
     with pytest.raises(ValueError, match=flags):
-        load_source(other, build(other))
+        weights_for(other, build(other), source)
 
 
 @pytest.mark.parametrize("network", BY_COST)

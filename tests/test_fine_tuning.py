@@ -8,6 +8,7 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -31,6 +32,8 @@ from ddpm_jax.exporting import export_diffusers
 from ddpm_jax.exporting import export_safetensors
 from ddpm_jax.fine_tuning import fields_to_set
 from ddpm_jax.fine_tuning import load_source
+from ddpm_jax.fine_tuning import remarks
+from ddpm_jax.fine_tuning import weights_for
 from ddpm_jax.interop.names import pesser_name
 from ddpm_jax.interop.names import tensorflow_name
 from ddpm_jax.loading import Trained
@@ -41,6 +44,7 @@ from ddpm_jax.run import initialised_from
 from ddpm_jax.run import optimiser_of
 from ddpm_jax.train_loop import train
 from ddpm_jax.train_step import init_state
+from ddpm_jax.transfer import Transfer
 from ddpm_jax.trees import named
 from ddpm_jax.weights import save_weights
 from ddpm_jax.workdir import read_config
@@ -97,10 +101,17 @@ def data_with(channels: int = 1, size: int = 8) -> dict[str, object]:
     return {"data": dataclasses.replace(tiny.CONFIG.data, **shape)}
 
 
+def taken_from(config: Config) -> tuple[Any, list[str]]:
+    """The weights of the config's source, and what is said of them."""
+    model = load_source(config)
+    assert model is not None
+    return weights_for(config, build(config), model)
+
+
 def said_of(path: Path, **fields: object) -> str:
-    """What load_source says of a source for a config with other fields."""
+    """What is said of a source for a config with other fields."""
     config = dataclasses.replace(beginning_as(path), **data_with() | fields)
-    return "\n".join(load_source(config, build(config))[1])
+    return "\n".join(taken_from(config)[1])
 
 
 @pytest.mark.slow
@@ -169,7 +180,9 @@ def test_another_beginning_of_the_same_run_is_refused_or_of_no_effect(
     changed = f"train.init_from: {before.train.init_from!r} -> 'other'"
     assert changed in str(refused.value)
     train(other, workdir, allow_config_change=True)
-    assert "nothing is left to do" in capsys.readouterr().out
+    said_again = capsys.readouterr().out
+    assert f"run in {workdir} has begun already; other is not read" in said_again
+    assert "nothing is left to do" in said_again
     assert read_config(workdir) == before
 
 
@@ -179,7 +192,7 @@ def test_a_file_of_weights_is_a_source_as_the_run_is(
     average, step, config = restore_weights(source)
     path = save_weights(tmp_path / "ema", average, step=step, config=config)
     config = dataclasses.replace(beginning_as(path), **data_with())
-    weights, said = load_source(config, build(config))
+    weights, said = taken_from(config)
     jax.tree.map(np.testing.assert_array_equal, weights, average)
     assert len(said) == 1
     assert said[0].startswith(f"initialised from {path}; weights: EMA (0.9) of step 6")
@@ -191,7 +204,7 @@ def test_the_state_has_the_weights_twice_and_the_optimiser_anew(source: Path) ->
     shapes = jax.eval_shape(partial(init_params, parts), jax.random.key(0))
     fresh = jax.tree.map(lambda leaf: np.full(leaf.shape, 7, leaf.dtype), shapes)
     state = init_state(fresh, optimiser_of(config))
-    begun = initialised_from(load_source(config, parts)[0], state)
+    begun = initialised_from(taken_from(config)[0], state)
     jax.tree.map(np.testing.assert_array_equal, begun.params, begun.ema_params)
     jax.tree.map(np.testing.assert_array_equal, begun.opt_state, state.opt_state)
     assert int(begun.step) == 0
@@ -250,6 +263,23 @@ def test_a_network_of_another_build_is_refused_with_the_flags_that_mend_it(
     with pytest.raises(ValueError, match=sentence):
         train(config, tmp_path / "tuned")
     assert not (tmp_path / "tuned").exists()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (("a", "b"), ("a", "b"), []),
+        (("a", "b"), ("b", "a"), ["whose are a, b; here they are b, a"]),
+        ((), ("b", "a"), ["whose are not known; here they are b, a"]),
+    ],
+)
+def test_classes_that_get_the_embedding_of_others_are_said(
+    before: tuple, after: tuple, said: list
+) -> None:
+    config = Config(model=Model(num_classes=2), **data_with(size=32))
+    source = Trained(config, build(config), {}, step=6, ema=True, classes=before)
+    found = remarks(source, config, Transfer((), ()), after)[1:]
+    assert len(found) == len(said) and all(map(str.endswith, found, said))
 
 
 def test_every_field_that_changes_what_the_layers_compute_is_named() -> None:
@@ -320,12 +350,12 @@ def test_a_run_begins_as_a_model_of_any_form_but_not_of_half_a_file(
     path, file = written(kind, params, tmp_path / "model")
     init_from = dataclasses.replace(ORIGINAL.train, init_from=str(path))
     config = dataclasses.replace(ORIGINAL, train=init_from)
-    taken, said = load_source(config, build(config))
+    taken, said = taken_from(config)
     jax.tree.map(np.testing.assert_array_equal, taken, params)
     assert said[0].startswith(f"initialised from {path}; weights: ")
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     with pytest.raises(ValueError, match=f"^{file} .*; (get|make) it again"):
-        load_source(config, build(config))
+        taken_from(config)
 
 
 def test_a_source_that_is_not_there_is_named_before_anything_is_written(

@@ -23,6 +23,7 @@ from ddpm_jax.build import conditioned
 from ddpm_jax.build import init_params
 from ddpm_jax.chains import Chain
 from ddpm_jax.chains import check_chain
+from ddpm_jax.chains import labelled
 from ddpm_jax.config import Config
 from ddpm_jax.config import Objective
 from ddpm_jax.data import Batch
@@ -114,7 +115,8 @@ def test_guidance_goes_from_no_label_through_the_label_and_beyond(
         return np.asarray(jax.jit(parts.sampler[name])(params, X, T))
 
     none, label = x_0(parts), x_0(conditioned(parts, labels))
-    guided = x_0(conditioned(parts, labels, scale))
+    chain = Chain(label=(0, 1, 2), guidance=scale)
+    guided = x_0(labelled(parts, chain, jnp.arange(3)))
     np.testing.assert_allclose(guided, none + scale * (label - none), atol=2e-4)
 
 
@@ -135,7 +137,8 @@ def test_the_share_of_labels_that_is_withheld_is_withheld_for_each_image_alone()
 
 
 def test_the_loss_withholds_labels_just_where_it_has_dropout() -> None:
-    parts = build(config_with())
+    hidden = dataclasses.replace(tiny.CONFIG.train, label_dropout=0.9999)
+    parts = build(config_with(train=hidden))
     seen = []
 
     def network(params: Any, x_t: Any, t: Any, dropout_keys: Any, labels: Any) -> Any:  # noqa: ANN401
@@ -144,7 +147,7 @@ def test_the_loss_withholds_labels_just_where_it_has_dropout() -> None:
 
     keys = per_image.image_keys(jax.random.key(0), 3)
     labels = jnp.array([0, 1, 2])
-    options = parts.loss_fn.keywords | {"network": network, "label_dropout": 0.9999}
+    options = parts.loss_fn.keywords | {"network": network}
     loss = functools.partial(parts.loss_fn.func, **options)
     loss({}, keys, X, None, labels)
     loss({}, keys, X, keys, labels)

@@ -90,7 +90,7 @@ def test_the_scan_is_the_papers_algorithm_as_a_python_loop(name: str) -> None:
 
 
 def test_no_number_of_a_step_is_infinite_not_even_of_the_last() -> None:
-    """Where a network says where the log variance lies, infinity times 0 is no number."""
+    """A network says where between them the log variance lies: 0 times infinity."""
     for num_steps in (1, 2, 20):
         for row in posterior(make_time_grid(SHORT, num_steps)):
             assert np.isfinite(row).all()
