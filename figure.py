@@ -48,11 +48,11 @@ def main(arguments: list[str]) -> int:
     command.check_range(options, seed=(0, 2**32 - 1))
     check_folder(options.out, "--out")
     command.set_up_jax()
-    from ddpm_jax import chains
+    from ddpm_jax import labels
     from ddpm_jax import loading
 
     trained = loading.load_model(options)
-    chains.check_unlabelled(trained.parts)
+    labels.check_unlabelled(trained.parts)
     print(loading.describe(trained))
     written = options.kind.write(options.out, trained, options.seed)
     print("\n".join(f"wrote {path}" for path in written))

@@ -20,6 +20,8 @@ from ddpm_jax.network import apply_network
 from ddpm_jax.network import network_loss
 from ddpm_jax.network import with_guess
 from ddpm_jax.prediction import model_functions
+from ddpm_jax.prediction import self_conditioned
+from ddpm_jax.prediction import training_loss
 from ddpm_jax.schedules import Schedule
 from ddpm_jax.timesteps import T_SAMPLINGS
 from ddpm_jax.timesteps import Drawn
@@ -82,19 +84,40 @@ def build(config: Config) -> Parts:
         loss_fn=partial(
             network_loss,
             network=network,
-            schedule=schedule,
-            prediction=objective.prediction,
-            loss=objective.loss,
-            variance=objective.variance,
-            weight=objective.loss_weight,
-            clip_x0=objective.clip_x0,
-            self_condition=objective.self_condition,
-            num_classes=config.model.num_classes,
+            objective=objective_of(schedule, objective),
+            guessing=guessing_of(schedule, objective),
+            null_label=config.model.num_classes,
             label_dropout=config.train.label_dropout,
         ),
         label_dropout=config.train.label_dropout,
         draw_t=draw_t and partial(draw_t, num_timesteps=schedule.num_timesteps),
         history=empty_history(schedule.num_timesteps) if by_loss else None,
+    )
+
+
+def objective_of(schedule: Schedule, objective: Objective) -> Callable[..., jax.Array]:
+    """What a network minimises: `training_loss`, but for the network."""
+    return partial(
+        training_loss,
+        schedule=schedule,
+        prediction=objective.prediction,
+        loss=objective.loss,
+        variance=objective.variance,
+        weight=objective.loss_weight,
+    )
+
+
+def guessing_of(
+    schedule: Schedule, objective: Objective
+) -> Callable[..., ModelFn] | None:
+    """How a self-conditioned network comes by its guess, or None if it has none."""
+    if not objective.self_condition:
+        return None
+    return partial(
+        self_conditioned,
+        schedule=schedule,
+        prediction=objective.prediction,
+        clip_x0=objective.clip_x0,
     )
 
 

@@ -10,15 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.typing import ArrayLike
 
 from ddpm_jax import keys as per_image
 from ddpm_jax import parallel
 from ddpm_jax.build import Parts
-from ddpm_jax.build import conditioned
 from ddpm_jax.classes import numbers_of
 from ddpm_jax.denoiser import LEARNED
 from ddpm_jax.images import to_uint8
+from ddpm_jax.labels import check_labels
+from ddpm_jax.labels import labelled
 from ddpm_jax.samplers import SAMPLERS
 from ddpm_jax.samplers.ancestral import variance_on
 from ddpm_jax.samplers.ddpm import Frames
@@ -32,12 +32,6 @@ MOST_SIGNAL = 0.01
 
 MOST_GUIDANCE = 10
 """The scale of classifier-free guidance above which images are hardly meant."""
-
-NO_CLASSES = (
-    "this model was trained without labels and knows no classes; leave out --label and "
-    "--guidance"
-)
-"""What is said to one who asks it for a class."""
 
 
 class Chain(NamedTuple):
@@ -179,7 +173,7 @@ def variance_remarks(parts: Parts, grid: TimeGrid) -> list[str]:
 
 def check_chain(parts: Parts, chain: Chain) -> None:
     """Raises ValueError if a chain is refused, before any network is compiled."""
-    check_labels(parts, chain)
+    check_labels(parts, chain.label, chain.guidance)
     sample = chain_of(parts, chain)
 
     def no_network(params: object, x_t: jax.Array, t: jax.Array) -> jax.Array:
@@ -189,45 +183,6 @@ def check_chain(parts: Parts, chain: Chain) -> None:
     model = {name: no_network for name in parts.sampler if name in ("eps_fn", "x0_fn")}
     shape = (1, *parts.shape)
     jax.eval_shape(lambda key: sample({}, key, shape, **model), jax.random.key(0))
-
-
-def check_labels(parts: Parts, chain: Chain) -> None:
-    """Raises ValueError unless the model knows the labels, and can be guided."""
-    known, unlabelled = parts.model.num_classes, parts.label_dropout > 0
-    if known is None and (chain.label or chain.guidance != 1):
-        raise ValueError(NO_CLASSES)
-    if known is None:
-        return
-    wrong = [label for label in chain.label if not 0 <= label < known]
-    if wrong:
-        raise ValueError(
-            f"label is {wrong[0]} and the model knows {known} classes; give 0 to "
-            f"{known - 1}"
-        )
-    if not chain.label and chain.guidance != 1:
-        raise ValueError(
-            f"guidance is {chain.guidance:g} and there is no label to guide to; give "
-            "label as well"
-        )
-    if not math.isfinite(chain.guidance) or chain.guidance < 0:
-        raise ValueError(
-            f"guidance is {chain.guidance}; give 0 (none of the label), 1 (the model "
-            "as it is) or more, such as 2"
-        )
-    if not unlabelled and (not chain.label or chain.guidance != 1):
-        raise ValueError(
-            "this model always saw a label (train.label_dropout 0), so it can't draw "
-            "without one and can't be guided; give label alone"
-        )
-
-
-def check_unlabelled(parts: Parts) -> None:
-    """Raises ValueError if a model can't do without a label."""
-    if parts.model.num_classes is not None and parts.label_dropout == 0:
-        raise ValueError(
-            "this model always saw a label (train.label_dropout 0), and here it is "
-            "told none; take one that was trained with label dropout"
-        )
 
 
 def sample_images(
@@ -244,7 +199,7 @@ def sample_images(
     params, key = shared
     keys = per_image.fold_in_each(key, index)
     shape = (*index.shape, *parts.shape)
-    parts = labelled(parts, chain, index)
+    parts = labelled(parts, index, chain.label, chain.guidance)
     return to_uint8(chain_of(parts, chain)(params, keys, shape))
 
 
@@ -262,23 +217,6 @@ def compile_images(
     return parallel.compile_map(sample, shared, np.arange(batch_size))
 
 
-def labelled(parts: Parts, chain: Chain, index: jax.Array) -> Parts:
-    """The parts, with the network told of the classes of the images index [B]."""
-    if not chain.label:
-        return parts
-    return conditioned(parts, labels_of(chain, index), chain.guidance)
-
-
-def labels_of(chain: Chain, index: ArrayLike) -> jax.Array:
-    """The labels [B] of images index [B]: the chain's in turn.
-
-    Example:
-      >>> labels_of(Chain(label=(3, 5)), jnp.arange(4)).tolist()
-      [3, 5, 3, 5]
-    """
-    return jnp.array(chain.label)[jnp.asarray(index) % len(chain.label)]
-
-
 def sample_frames(
     shared: tuple[optax.Params, jax.Array],
     index: jax.Array,
@@ -292,7 +230,7 @@ def sample_frames(
     All T steps are taken; of chain the label and the guidance count.
     """
     params, key = shared
-    parts = labelled(parts, chain, index)
+    parts = labelled(parts, index, chain.label, chain.guidance)
     x_0, frames = ddpm_sample_frames(
         params,
         per_image.fold_in_each(key, index),

@@ -10,7 +10,6 @@ import numpy as np
 from ddpm_jax import processes
 from ddpm_jax import sample_files
 from ddpm_jax.chains import Chain
-from ddpm_jax.chains import labels_of
 from ddpm_jax.chains import remarks
 from ddpm_jax.config import Config
 from ddpm_jax.config import schedule_of
@@ -21,6 +20,7 @@ from ddpm_jax.figures import save_strip
 from ddpm_jax.files import locked
 from ddpm_jax.images import class_columns
 from ddpm_jax.images import save_grid
+from ddpm_jax.labels import labels_of
 from ddpm_jax.loading import Trained
 from ddpm_jax.loading import weights_identity
 from ddpm_jax.meter import image_bar
@@ -83,7 +83,7 @@ def finish(
     save_grid(out / "grid.png", np.concatenate(list(some)), columns)
     labels = None
     if chain.label:
-        labels = np.asarray(labels_of(chain, np.arange(start, stop)))
+        labels = np.asarray(labels_of(chain.label, np.arange(start, stop)))
     sample_files.finish(out, draw, start, stop, shape, labels)
 
 

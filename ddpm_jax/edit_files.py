@@ -12,8 +12,6 @@ from ddpm_jax import keys as per_image
 from ddpm_jax import parallel
 from ddpm_jax.build import Parts
 from ddpm_jax.build import conditioned
-from ddpm_jax.chains import Chain
-from ddpm_jax.chains import check_labels
 from ddpm_jax.data.decode import Policy
 from ddpm_jax.edit_modes import Edit
 from ddpm_jax.edit_modes import Mode
@@ -21,6 +19,7 @@ from ddpm_jax.images import save_grid
 from ddpm_jax.images import save_png
 from ddpm_jax.images import to_model_range
 from ddpm_jax.images import to_uint8
+from ddpm_jax.labels import check_labels
 from ddpm_jax.loading import Trained
 from ddpm_jax.meter import image_bar
 from ddpm_jax.pictures import Pictures
@@ -52,7 +51,7 @@ def write_edits(
     Raises:
       ValueError: in one sentence, if a picture, the mask or an option can't be used.
     """
-    check_labels(trained.parts, Chain(label=label, guidance=guidance))
+    check_labels(trained.parts, label, guidance)
     if out.resolve() in [path.resolve() for path in mode.images]:
         raise ValueError(
             f"{out} is a folder of the pictures, and the next run would edit what this "

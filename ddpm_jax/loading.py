@@ -15,7 +15,6 @@ from ddpm_jax.best import Step
 from ddpm_jax.build import Parts
 from ddpm_jax.build import build
 from ddpm_jax.build import init_params
-from ddpm_jax.chains import NO_CLASSES
 from ddpm_jax.checkpoint import latest_step
 from ddpm_jax.checkpoint import restore_weights
 from ddpm_jax.command import TrainedOptions
@@ -23,6 +22,7 @@ from ddpm_jax.config import Config
 from ddpm_jax.config import Train
 from ddpm_jax.interop.hub import NOTES
 from ddpm_jax.interop.hub import fetch
+from ddpm_jax.labels import NO_CLASSES
 from ddpm_jax.pretrained import PROGRAM
 from ddpm_jax.pretrained import is_pretrained
 from ddpm_jax.pretrained import read_pretrained

@@ -9,11 +9,9 @@ import optax
 
 from ddpm_jax import keys as per_image
 from ddpm_jax.data.dataset import Batch
+from ddpm_jax.denoiser import ModelFn
 from ddpm_jax.guidance import drop_labels
 from ddpm_jax.images import to_model_range
-from ddpm_jax.prediction import self_conditioned
-from ddpm_jax.prediction import training_loss
-from ddpm_jax.schedules import Schedule
 from ddpm_jax.unet import UNet
 
 
@@ -59,48 +57,30 @@ def network_loss(
     t: jax.Array | None = None,
     *,
     network: Callable[..., jax.Array],
-    schedule: Schedule,
-    prediction: str = "eps",
-    loss: str = "simple",
-    variance: str = "fixed_large",
-    weight: str = "none",
-    clip_x0: bool = True,
-    self_condition: bool = False,
-    num_classes: int | None = None,
+    objective: Callable[..., jax.Array],
+    guessing: Callable[..., ModelFn] | None = None,
+    null_label: int | None = None,
     label_dropout: float = 0.0,
 ) -> jax.Array:
-    """`training_loss` [B] of a network, with dropout where dropout_keys [B] are given.
+    """The objective [B] of a network, with dropout where dropout_keys [B] are given.
 
-    Dropout includes that of labels [B], a share label_dropout of which becomes
-    num_classes. t [B] is drawn uniformly from keys where it is not given. clip_x0 is
-    for the guess of a network with self_condition.
+    Dropout includes that of labels [B], of which a share label_dropout becomes
+    null_label. t [B] is drawn uniformly from keys where it is not given.
+
+    Args:
+      network: `apply_network` of a model.
+      objective: `training_loss`, but for the network and t.
+      guessing: `self_conditioned`, but for the network and its keys, if it is.
     """
     if labels is not None:
         if dropout_keys is not None:
-            assert num_classes is not None  # or there would be no labels
-            labels = drop_labels(dropout_keys, labels, num_classes, label_dropout)
+            assert null_label is not None  # or there would be no labels
+            labels = drop_labels(dropout_keys, labels, null_label, label_dropout)
         network = partial(network, labels=labels)
     network = partial(network, dropout_keys=dropout_keys)
-    if self_condition:
-        network = self_conditioned(
-            network,
-            per_image.one_each(keys, x_0.shape[0]),
-            schedule=schedule,
-            prediction=prediction,
-            clip_x0=clip_x0,
-        )
-    return training_loss(
-        params,
-        keys,
-        x_0,
-        network=network,
-        schedule=schedule,
-        prediction=prediction,
-        loss=loss,
-        variance=variance,
-        weight=weight,
-        t=t,
-    )
+    if guessing is not None:
+        network = guessing(network, per_image.one_each(keys, x_0.shape[0]))
+    return objective(params, keys, x_0, network=network, t=t)
 
 
 def held_out_loss(

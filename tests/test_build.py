@@ -5,6 +5,7 @@ import functools
 import math
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,7 +14,6 @@ import numpy as np
 import pytest
 
 from ddpm_jax import keys as per_image
-from ddpm_jax import network as module
 from ddpm_jax.build import Parts
 from ddpm_jax.build import build
 from ddpm_jax.build import init_params
@@ -29,6 +29,7 @@ from ddpm_jax.data import Batch
 from ddpm_jax.diffusion import predict_x0
 from ddpm_jax.images import to_model_range
 from ddpm_jax.network import held_out_loss
+from ddpm_jax.prediction import training_loss
 from ddpm_jax.reverse import ReverseStep
 from ddpm_jax.reverse import reverse_step
 from ddpm_jax.timesteps import T_SAMPLINGS
@@ -132,18 +133,17 @@ def test_a_learned_variance_doubles_the_channels_that_leave_the_network() -> Non
     np.testing.assert_allclose(ours.x_0, x_0, rtol=1e-4, atol=1e-4)
 
 
-def test_every_name_of_the_objective_reaches_the_loss_and_so_does_t(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    given = {}
-    monkeypatch.setattr(
-        module, "training_loss", lambda *_, **names: given.update(names)
-    )
+def test_every_name_of_the_objective_reaches_the_loss_and_so_does_t() -> None:
+    given: dict[str, object] = {}
     parts = parts_with(Objective("v", "hybrid", "learned_range", loss_weight="min_snr"))
-    parts.loss_fn({}, jax.random.key(0), X, t=T)
-    assert given.pop("network").func == parts.network.func
-    assert given.pop("schedule") is parts.schedule and given.pop("t") is T
-    assert given == {
+    seeing = partial(parts.loss_fn, objective=lambda *_, **names: given.update(names))
+    seeing({}, jax.random.key(0), X, t=T)
+    assert given.keys() == {"network", "t"} and given["t"] is T
+    assert given["network"].func == parts.network.func
+    objective = parts.loss_fn.keywords["objective"]
+    assert objective.func is training_loss
+    assert objective.keywords == {
+        "schedule": parts.schedule,
         "prediction": "v",
         "loss": "hybrid",
         "variance": "learned_range",

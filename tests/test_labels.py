@@ -23,7 +23,6 @@ from ddpm_jax.build import conditioned
 from ddpm_jax.build import init_params
 from ddpm_jax.chains import Chain
 from ddpm_jax.chains import check_chain
-from ddpm_jax.chains import labelled
 from ddpm_jax.config import Config
 from ddpm_jax.config import Objective
 from ddpm_jax.data import Batch
@@ -32,6 +31,7 @@ from ddpm_jax.data import load
 from ddpm_jax.data.decode import Unusable
 from ddpm_jax.data.items import LazyImages
 from ddpm_jax.guidance import drop_labels
+from ddpm_jax.labels import labelled
 from ddpm_jax.loading import load_trained
 from ddpm_jax.sampling import compile_sampler
 from ddpm_jax.train_loop import train
@@ -115,8 +115,7 @@ def test_guidance_goes_from_no_label_through_the_label_and_beyond(
         return np.asarray(jax.jit(parts.sampler[name])(params, X, T))
 
     none, label = x_0(parts), x_0(conditioned(parts, labels))
-    chain = Chain(label=(0, 1, 2), guidance=scale)
-    guided = x_0(labelled(parts, chain, jnp.arange(3)))
+    guided = x_0(labelled(parts, jnp.arange(3), (0, 1, 2), scale))
     np.testing.assert_allclose(guided, none + scale * (label - none), atol=2e-4)
 
 

@@ -29,9 +29,9 @@ from make_interop_fixtures import make_model
 
 from ddpm_jax.chains import Chain
 from ddpm_jax.chains import chain_of
-from ddpm_jax.chains import labelled
 from ddpm_jax.exporting import export_diffusers
 from ddpm_jax.images import to_uint8
+from ddpm_jax.labels import labelled
 from ddpm_jax.loading import Trained
 from ddpm_jax.loading import load_pretrained
 
@@ -100,7 +100,7 @@ def images(trained: Trained, steps: int, chain: Chain | None = None) -> jax.Arra
         chain = Chain(*own, "uniform" if all_of_them else trained.spacing)
     if trained.config.model.num_classes is not None:
         chain = chain._replace(label=LABELS)
-    parts = labelled(trained.parts, chain, jnp.arange(2))
+    parts = labelled(trained.parts, jnp.arange(2), chain.label, chain.guidance)
     sample = jax.jit(chain_of(parts, chain), static_argnames="shape")
     return sample(trained.params, jax.random.key(0), (2, *trained.parts.shape))
 
