@@ -1,8 +1,11 @@
 """Denoising Diffusion Probabilistic Models (Ho et al. 2020) in JAX."""
 
 from ddpm_jax.diffusion import predict_eps
+from ddpm_jax.diffusion import predict_eps_from_v
+from ddpm_jax.diffusion import predict_v
 from ddpm_jax.diffusion import predict_x0
 from ddpm_jax.diffusion import predict_x0_from_mean
+from ddpm_jax.diffusion import predict_x0_from_v
 from ddpm_jax.diffusion import q_posterior
 from ddpm_jax.diffusion import q_sample
 from ddpm_jax.guidance import classifier_eps
@@ -12,6 +15,7 @@ from ddpm_jax.keys import image_keys
 from ddpm_jax.likelihood import bits_per_dim
 from ddpm_jax.losses import mean_loss
 from ddpm_jax.losses import simple_loss
+from ddpm_jax.losses import v_loss
 from ddpm_jax.losses import vlb_loss
 from ddpm_jax.losses import x0_loss
 from ddpm_jax.ode_likelihood import ode_log_density
@@ -56,14 +60,18 @@ __all__ = [
     "mean_loss",
     "ode_log_density",
     "predict_eps",
+    "predict_eps_from_v",
+    "predict_v",
     "predict_x0",
     "predict_x0_from_mean",
+    "predict_x0_from_v",
     "q_posterior",
     "q_sample",
     "reverse_step",
     "simple_loss",
     "time_grid_at",
     "unipc_sample",
+    "v_loss",
     "vlb_loss",
     "x0_loss",
 ]

@@ -183,7 +183,16 @@ def predict_x0_from_v(
 def predict_eps_from_v(
     schedule: Schedule, x_t: jax.Array, t: jax.Array, v: jax.Array
 ) -> jax.Array:
-    """The noise that x_t and the velocity determine; defined at every t."""
+    """The noise that x_t and the velocity determine; defined at every t.
+
+    Example:
+      >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
+      >>> schedule, t = make_schedule(linear_beta_schedule(1000)), jnp.array([300])
+      >>> x_0, eps = jnp.full((1, 2), 0.5), jnp.full((1, 2), 0.25)
+      >>> x_t, v = q_sample(schedule, x_0, t, eps), predict_v(schedule, x_0, t, eps)
+      >>> print(predict_eps_from_v(schedule, x_t, t, v).round(4))
+      [[0.25 0.25]]
+    """
     signal = at(schedule.sqrt_alphas_cumprod, t, x_t)
     noise = at(schedule.sqrt_one_minus_alphas_cumprod, t, x_t)
     return noise * x_t + signal * v

@@ -14,6 +14,7 @@ from ddpm_jax import keys as per_image
 from ddpm_jax.denoiser import LEARNED
 from ddpm_jax.denoiser import ModelFn
 from ddpm_jax.denoiser import ModelOptions
+from ddpm_jax.denoiser import x0_and_eps
 from ddpm_jax.diffusion import predict_x0_from_mean
 from ddpm_jax.diffusion import predict_x0_from_v
 from ddpm_jax.loss_weights import LOSS_WEIGHTS
@@ -26,7 +27,7 @@ from ddpm_jax.losses import v_loss
 from ddpm_jax.losses import vlb_loss
 from ddpm_jax.losses import x0_loss
 from ddpm_jax.reverse import VARIANCES
-from ddpm_jax.reverse import reverse_step
+from ddpm_jax.reverse import level_at
 from ddpm_jax.schedules import Schedule
 
 PREDICTIONS: dict[str, tuple[Callable[..., jax.Array], str]] = {
@@ -163,7 +164,7 @@ def self_conditioned(
 
     def twice(params: object, x_t: jax.Array, t: jax.Array) -> jax.Array:
         none = jnp.zeros_like(x_t)
-        x_0 = reverse_step(params, x_t, t, none, schedule=schedule, **model).x_0
+        x_0 = x0_and_eps(params, x_t, level_at(schedule, t, x_t), none, **model).x_0
         mask = shown.reshape((-1,) + (1,) * (x_t.ndim - 1))
         guess = jnp.where(mask, jax.lax.stop_gradient(x_0), 0.0)
         return network(params, jnp.concatenate([x_t, guess], axis=-1), t)
