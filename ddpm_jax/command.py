@@ -88,8 +88,10 @@ def parse(kind: type[Options], arguments: list[str]) -> Options:
     misspelt field and a wrong type, and exits.
 
     Raises:
-      ValueError: one sentence, with the near one, for a word that is no choice.
+      ValueError: one sentence, for an option whose values would be lost, or for a word
+        that is no choice, with the near one.
     """
+    check_once(kind, arguments)
     check_choices(kind, arguments)
     prog = Path(sys.argv[0]).name
     if not issubclass(kind, Config):
@@ -103,44 +105,67 @@ def parse(kind: type[Options], arguments: list[str]) -> Options:
     return tyro.cli(kind, args=arguments, default=kind(**values), prog=prog)
 
 
+def check_once(kind: Any, arguments: list[str]) -> None:  # noqa: ANN401
+    """Raises ValueError if an option of several values is given twice.
+
+    Of other options the last one counts, as usual; here values would be lost.
+
+    Example:
+      >>> check_once(Config, ["--model.ch-mult", "1", "2", "--train.steps", "5"])
+    """
+    given = [flag_of(argument) for argument in arguments]
+    for flag, hint in flags(kind):
+        if get_origin(hint) is tuple and given.count(flag) > 1:
+            raise ValueError(f"{flag} is given twice; give all its values behind one")
+
+
 def check_choices(kind: Any, arguments: list[str]) -> None:  # noqa: ANN401
     """Raises ValueError if an option of a few words is given another.
 
     Example:
       >>> check_choices(Config, ["--process.schedule", "cosine"])
     """
-    known = dict(choices(kind))
+    known = {flag: literal_words(hint) for flag, hint in flags(kind)}
     for place, argument in enumerate(arguments):
         flag, equals, got = argument.partition("=")
         if not equals:
             got = next(iter(arguments[place + 1 :]), "")
-        words = known.get(flag.replace("_", "-"))
+        words = known.get(flag_of(argument))
         # What is left out, and a flag in its place, are tyro's to answer.
         if words and got and not got.startswith("--") and got not in words:
             said = [word for word in words if word != "None"]
             raise ValueError(f"{flag} is {got!r}{one_of(got, said)}")
 
 
-def choices(kind: Any, prefix: str = "--") -> Iterator[tuple[str, tuple[str, ...]]]:  # noqa: ANN401
-    """The flags of a dataclass that take one of a few words, and these.
+def flag_of(argument: str) -> str:
+    """The flag of an argument as tyro knows it.
+
+    Example:
+      >>> flag_of("--batch_size=3")
+      '--batch-size'
+    """
+    return argument.partition("=")[0].replace("_", "-")
+
+
+def flags(kind: Any, prefix: str = "--") -> Iterator[tuple[str, Any]]:  # noqa: ANN401
+    """The flags of a dataclass, and the type of each.
 
     The modes of a union stand for themselves, and so have no prefix.
 
     Example:
-      >>> dict(choices(Config))["--train.decay"]
-      ('none', 'cosine')
+      >>> dict(flags(Config))["--train.steps"]
+      <class 'int'>
     """
     fields = {field.name for field in dataclasses.fields(kind)}
     for name, hint in get_type_hints(kind).items():
         flag, parts = prefix + name.replace("_", "-"), get_args(hint)
         if name not in fields:
             continue
+        yield flag, hint
         if dataclasses.is_dataclass(hint):
-            yield from choices(hint, f"{flag}.")
+            yield from flags(hint, f"{flag}.")
         for mode in filter(dataclasses.is_dataclass, parts):
-            yield from choices(mode, prefix)
-        if words := literal_words(hint):
-            yield flag, words
+            yield from flags(mode, prefix)
 
 
 def literal_words(hint: Any) -> tuple[str, ...]:  # noqa: ANN401

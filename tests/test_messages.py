@@ -68,6 +68,8 @@ def said_by(name: str, *words: str, capsys: pytest.CaptureFixture[str]) -> str:
         ("export --format diffuser", "did you mean diffusers?"),
         ("edit --workdir w --fit corp inpaint a --mask b", "did you mean crop?"),
         ("figure --workdir w nearest-neighbours --fit corp", "did you mean crop?"),
+        ("sample --label 3 --label 4", "--label is given twice; give all its values"),
+        ("edit --label 3 --label=4 img2img a.png", "--label is given twice; give all"),
     ],
 )
 def test_a_misspelt_choice_is_answered_with_the_near_one(
