@@ -79,7 +79,7 @@ def files(tmp_path: Path) -> Path:
 
 MODES = {
     "img2img": (1, lambda a: Img2img(a, strength=1.0)),
-    "inpaint": (1, lambda a: Inpaint(a, a[0].with_name("mask.png"), jump=3)),
+    "inpaint": (1, lambda a: Inpaint(a, mask=a[0].with_name("mask.png"), jump=3)),
     "upscale": (1, lambda a: Upscale(tuple(p.with_name(f"small_{p.name}") for p in a))),
     "colourise": (3, Colourise),
     # So much noise leaves the model alone.
