@@ -119,7 +119,16 @@ def predict_x0(
 def predict_eps(
     schedule: Schedule, x_t: jax.Array, t: jax.Array, x_0: jax.Array
 ) -> jax.Array:
-    """The noise that turned x_0 into x_t: the inverse of `predict_x0`."""
+    """The noise that turned x_0 into x_t: Eq. 4 solved; the inverse of `predict_x0`.
+
+    Example:
+      >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
+      >>> schedule = make_schedule(linear_beta_schedule(1000))
+      >>> x_0, eps, t = jnp.ones((1, 2)), jnp.full((1, 2), 0.5), jnp.array([500])
+      >>> x_t = q_sample(schedule, x_0, t, eps)
+      >>> predict_eps(schedule, x_t, t, x_0).round(5).tolist()
+      [[0.5, 0.5]]
+    """
     signal = at(schedule.sqrt_alphas_cumprod, t, x_t)
     noise = at(schedule.sqrt_one_minus_alphas_cumprod, t, x_t)
     return (x_t - signal * x_0) / noise

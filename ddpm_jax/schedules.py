@@ -24,6 +24,11 @@ class Schedule:
 
     alpha = 1 - beta, alpha_bar = cumprod(alpha); beta~ is the variance of the posterior
     q(x_{t-1} | x_t, x_0), Eq. 7 of Ho et al. (2020).
+
+    Example:
+      >>> schedule = make_schedule([0.2, 0.5])
+      >>> print(schedule.num_timesteps, schedule.alphas_cumprod)
+      2 [0.8 0.4]
     """
 
     betas: jax.Array  # beta_t

@@ -33,6 +33,12 @@ class TimeGrid:
     """S + 1 falling times of a schedule; hashable, and so static under `jax.jit`.
 
     The properties are NumPy arrays [S + 1], one entry for each time.
+
+    Example:
+      >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
+      >>> grid = make_time_grid(make_schedule(linear_beta_schedule(1000)), 4)
+      >>> grid.num_steps, grid.times, grid.alpha.round(2).tolist()
+      (4, (999, 666, 333, 0, -1), [0.01, 0.1, 0.56, 1.0, 1.0])
     """
 
     times: tuple[float, ...]  # all int, or all float
