@@ -2,7 +2,7 @@
 
 digits.py with another objective and other betas. The squared error of eps has at each t
 the weight min(SNR, 5) / SNR (Hang et al. 2023), t comes in antithetic pairs, and the
-betas are a sigmoid's. The other weights, P2's, are --objective.loss-weight p2.
+betas are a sigmoid's.
 
 Reproduces: nothing of these papers; shows that their objectives train.
 Data:       the 1,797 digits that scikit-learn ships; no download.

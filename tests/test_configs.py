@@ -102,7 +102,7 @@ def named_count(name: str) -> int | None:
 
 def test_there_is_a_config_of_each_of_the_papers_runs() -> None:
     rows = {f"ablation_{row}" for row in TABLE_2}
-    digits = {"digits", "digits_class", "digits_v", "digits_weighted"}
+    digits = {"digits", "digits_class", "digits_p2", "digits_v", "digits_weighted"}
     assert {*PAPER, *rows, *digits, *IMPROVED, "emoji", "folder"} == set(NAMES)
 
 
@@ -192,11 +192,12 @@ def test_the_improved_runs_have_the_flags_of_their_papers_code(name: str) -> Non
     assert all(line.startswith("objective.") for line in changed), changed
 
 
-@pytest.mark.parametrize("name", ["digits_v", "digits_weighted"])
+@pytest.mark.parametrize("name", ["digits_p2", "digits_v", "digits_weighted"])
 def test_digits_of_later_papers_differ_in_process_and_objective_only(name: str) -> None:
     changed = differences(config_of("digits"), config_of(name))
     sections = {line.split(".")[0] for line in changed}
-    assert sections == {"process", "objective"}
+    assert "objective" in sections
+    assert sections <= {"process", "objective"}
 
 
 @pytest.mark.parametrize("name", NAMES)
