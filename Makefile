@@ -44,9 +44,9 @@ check-quickstart: quickstart  ## a classifier must take the samples for digits
 	.venv/bin/python sample.py --workdir runs/digits --num 256 --out samples/check
 	.venv/bin/python tools/check_digits.py samples/check/samples.npz
 
-check-labels: .venv/.installed  ## and for the digits that were asked for, after half of the steps
+check-labels: .venv/.installed  ## and for the digits that were asked for, after a quarter of the steps
 	.venv/bin/python train.py --config configs/digits_class.py --workdir .cache/digits_class \
-		--train.steps 1500
+		--train.steps 800
 	.venv/bin/python sample.py --workdir .cache/digits_class --label 0 1 2 3 4 5 6 7 8 9 \
 		--guidance 2 --num 500 --sampler dpmpp_2m --steps 50 --out .cache/digits_class/check
 	.venv/bin/python tools/check_digits.py .cache/digits_class/check/samples.npz
