@@ -14,6 +14,7 @@ from ddpm_jax import keys as per_image
 from ddpm_jax.denoiser import LEARNED
 from ddpm_jax.denoiser import ModelFn
 from ddpm_jax.denoiser import ModelOptions
+from ddpm_jax.denoiser import check_model
 from ddpm_jax.denoiser import x0_and_eps
 from ddpm_jax.diffusion import predict_x0_from_mean
 from ddpm_jax.diffusion import predict_x0_from_v
@@ -138,6 +139,9 @@ def self_conditioned(
     Which half an image is in depends on its key in keys [B]. Sec. 3.2 of Chen et al.
     (2022).
 
+    Raises:
+      ValueError: if eps is predicted where the schedule ends in pure noise.
+
     Example:
       >>> from ddpm_jax.schedules import linear_beta_schedule, make_schedule
       >>> def network(params, x_t_and_guess, t):  # one more than its guess
@@ -160,6 +164,7 @@ def self_conditioned(
         "clip_x0": clip_x0,
         "self_condition": True,
     }
+    check_model(schedule.ends_in_noise, **model)
     shown = per_image.bernoulli(per_image.fold_in(keys, GUESS_STREAM), 0.5)
 
     def twice(params: object, x_t: jax.Array, t: jax.Array) -> jax.Array:

@@ -118,17 +118,23 @@ def karras_times(
 ) -> np.ndarray:
     """Times [S] at which (sigma / alpha)^(1 / rho) falls evenly: Karras (2022), Eq. 5.
 
-    It falls from sigma_max, or from what the schedule ends at if that is less. Cosine
-    betas end at 20,000: few steps from there would all be spent on nothing but noise.
+    It falls from sigma_max, or from the largest that the schedule has if that is less.
+    Cosine betas end at 20,000: few steps from there would all be spent on nothing but
+    noise. Where alpha_bar = 0 there is no ratio, and a grid starts before.
+
+    Raises:
+      ValueError: if alpha_bar = 0 at every t.
 
     Example:
       >>> table = np.log(np.cumprod(1 - np.linspace(1e-4, 0.02, 1000)))
       >>> karras_times(table, 4).round(1).tolist()
       [929.6, 695.0, 217.3, 0.0]
     """
-    with np.errstate(over="ignore"):  # infinite, where alpha_bar ends at 0
-        ratio = np.minimum(np.exp(-half_log_snr(table)), sigma_max)
-    first, last = ratio[-1] ** (1 / rho), ratio[0] ** (1 / rho)
+    table = table[np.isfinite(table)]
+    if not table.size:
+        raise ValueError("spacing 'karras' needs a t with alpha_bar > 0; use uniform")
+    ratio = np.exp(-half_log_snr(table))
+    first, last = np.minimum(ratio[[-1, 0]], sigma_max) ** (1 / rho)
     roots = np.linspace(first, last, num_steps)
     return times_of(table, -rho * np.log(roots))
 

@@ -154,7 +154,7 @@ def make_time_grid(
             "this schedule ends; use uniform, quadratic, trailing or karras"
         )
     times = SPACINGS[spacing](table, num_steps)
-    chosen = _different(times, table.size) if whole else times
+    chosen = _different(times) if whole else times
     return TimeGrid((*chosen.tolist(), -1 if whole else -1.0), tuple(table.tolist()))
 
 
@@ -203,15 +203,16 @@ def _log_alpha_bar(schedule: Schedule) -> np.ndarray:
     return table
 
 
-def _different(times: np.ndarray, num_timesteps: int) -> np.ndarray:
+def _different(times: np.ndarray) -> np.ndarray:
     """Rounds falling times to different whole t, moved apart where they would meet.
 
-    Halves go to the even t, as diffusers' do.
+    Halves go to the even t, as diffusers' do. The first stays, if there are enough t
+    below it: beyond may be none that a spacing can take.
     """
     order = np.arange(times.size)
     rising = np.rint(times[::-1]).astype(int) - order
-    apart = np.maximum(np.maximum.accumulate(rising), 0)
-    return (np.minimum(apart, num_timesteps - times.size) + order)[::-1]
+    apart = np.maximum.accumulate(np.maximum(rising, 0))
+    return (np.minimum(apart, max(rising[-1], 0)) + order)[::-1]
 
 
 def check_steps(num_steps: int, grid: TimeGrid) -> None:

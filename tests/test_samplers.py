@@ -209,6 +209,10 @@ def test_jsd_is_refused_with_eps_and_sampled_with_x_0(name: str) -> None:
             run(name, **model)
     else:
         np.testing.assert_allclose(run(name, **model), 0.25, atol=1e-6)
+    # Karras's spacing begins where something of x_0 is left, for eps and for x_0.
+    before = make_time_grid(JSD, 6, "karras")
+    np.testing.assert_allclose(run(name, **model | {"grid": before}), 0.25, atol=1e-6)
+    assert np.isfinite(run(name, grid=before)).all()
 
 
 @every

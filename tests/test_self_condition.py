@@ -173,6 +173,14 @@ def test_the_guess_sends_no_gradient() -> None:
     np.testing.assert_allclose(gradient[2], X.size, rtol=1e-5)
 
 
+def test_a_guess_from_eps_is_refused_where_a_schedule_ends_in_noise() -> None:
+    ending = make_schedule([0.5, 1.0])
+    for prediction in ("x_0", "v"):
+        self_conditioned(network, image_keys(), schedule=ending, prediction=prediction)
+    with pytest.raises(ValueError, match="no eps tells what x_0 was"):
+        self_conditioned(network, image_keys(), schedule=ending, prediction="eps")
+
+
 @pytest.mark.parametrize(
     "prediction", ["eps", pytest.param("v", marks=pytest.mark.slow)]
 )

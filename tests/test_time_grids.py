@@ -117,13 +117,28 @@ def test_karras_begins_at_their_largest_noise_or_the_schedules(name: str) -> Non
         assert start == pytest.approx(min(80, most), rel=1e-4)
 
 
-def test_a_schedule_that_ends_in_noise_has_grids_by_t_and_one_by_its_ratio() -> None:
+@pytest.mark.parametrize("num_timesteps", [20, 1000, 8000])
+def test_karras_begins_before_pure_noise(num_timesteps: int) -> None:
+    schedule = make_schedule(SCHEDULES["jsd"](num_timesteps, 1e-4, 0.02))
+    largest = np.sqrt(num_timesteps - 1)  # sigma / alpha, as alpha_bar_{T-2} is 1 / T
+    for num_steps in (1, 6, 12):
+        whole = make_time_grid(schedule, num_steps, "karras")
+        grid = make_time_grid(schedule, num_steps, "karras", whole=False)
+        assert (np.diff(grid.times) < 0).all() and (np.diff(whole.times) < 0).all()
+        start = grid.sigma[0] / grid.alpha[0]
+        assert start == pytest.approx(min(80, largest), rel=1e-4)
+        assert whole.times[0] == round(grid.times[0])
+    alone = make_schedule(SCHEDULES["jsd"](1, 1e-4, 0.02))
+    with pytest.raises(ValueError, match="needs a t with alpha_bar > 0"):
+        make_time_grid(alone, 1, "karras")
+
+
+def test_a_schedule_that_ends_in_noise_has_grids_by_t_and_none_by_log_snr() -> None:
     for spacing in ("uniform", "quadratic", "trailing"):
         for whole in (True, False):
             grid = make_time_grid(JSD, 6, spacing, whole=whole)
             assert grid.alpha[0] == 0
             assert (grid.alpha[1:] > 0).all()
-    assert (make_time_grid(JSD, 6, "karras", whole=False).alpha > 0).all()
     with pytest.raises(ValueError, match="which is 0 where this schedule ends"):
         make_time_grid(JSD, 6, "log_snr")
     with pytest.raises(ValueError, match="only the first may be where alpha_bar = 0"):
