@@ -41,10 +41,10 @@ def check_forward(options: Sample) -> None:
     for field in dataclasses.fields(options):
         got = getattr(options, field.name)
         if field.name not in read and got != field.default:
+            flag = ("no-" if got is False else "") + field.name.replace("_", "-")
             raise ValueError(
-                f"--{field.name.replace('_', '-')} is of a draw, and --forward, which "
-                "noises a picture, takes --workdir, --out, --seed and --frames alone; "
-                "leave it out"
+                f"--{flag} is of a draw, and --forward, which noises a picture, takes "
+                "--workdir, --out, --seed and --frames alone; leave it out"
             )
 
 

@@ -18,6 +18,7 @@ from ddpm_jax.classes import numbers_of
 from ddpm_jax.denoiser import LEARNED
 from ddpm_jax.images import to_uint8
 from ddpm_jax.labels import check_labels
+from ddpm_jax.labels import guidance_remarks
 from ddpm_jax.labels import labelled
 from ddpm_jax.samplers import SAMPLERS
 from ddpm_jax.samplers.ancestral import variance_on
@@ -29,9 +30,6 @@ from ddpm_jax.time_grids import make_time_grid
 
 MOST_SIGNAL = 0.01
 """How much alpha_bar where a chain begins may be above the schedule's last."""
-
-MOST_GUIDANCE = 10
-"""The scale of classifier-free guidance above which images are hardly meant."""
 
 
 class Chain(NamedTuple):
@@ -80,9 +78,19 @@ def chain_of_options(
     if given.get("sampler") is None:
         given["sampler"] = sampler
     if given.get("spacing") is None:
-        own = "karras" if given["sampler"] in ("heun", "edm") else spacing
+        own = own_spacing(given["sampler"], spacing)
         given["spacing"] = own if given.get("steps") else "uniform"
     return Chain(**given)
+
+
+def own_spacing(sampler: str, spacing: str = "uniform") -> str:
+    """The spacing that a sampler has if none is named: its authors', or the model's.
+
+    Example:
+      >>> own_spacing("heun"), own_spacing("ddim")
+      ('karras', 'uniform')
+    """
+    return "karras" if sampler in ("heun", "edm") else spacing
 
 
 def chain_of(parts: Parts, chain: Chain) -> Callable[..., jax.Array]:
@@ -138,12 +146,7 @@ def model_on(grid: TimeGrid, parts: Parts) -> dict[str, Any]:
 
 def remarks(parts: Parts, chain: Chain) -> list[str]:
     """What a chain does that its options do not say: lines for a script to print."""
-    said = []
-    if chain.guidance > MOST_GUIDANCE:
-        said.append(
-            f"remark: a guidance of {chain.guidance:g} drives most pixels to black and "
-            f"white; 1 to {MOST_GUIDANCE} is usual"
-        )
+    said = guidance_remarks(chain.guidance)
     if chain.takes_all_steps():
         return said
     grid = grid_of_steps(parts, chain.steps, chain.spacing)

@@ -20,7 +20,7 @@ from ddpm_jax.figures import save_strip
 from ddpm_jax.files import locked
 from ddpm_jax.images import class_columns
 from ddpm_jax.images import save_grid
-from ddpm_jax.labels import labels_of
+from ddpm_jax.labels import labels_in_turn
 from ddpm_jax.loading import Trained
 from ddpm_jax.loading import weights_identity
 from ddpm_jax.meter import image_bar
@@ -83,7 +83,7 @@ def finish(
     save_grid(out / "grid.png", np.concatenate(list(some)), columns)
     labels = None
     if chain.label:
-        labels = np.asarray(labels_of(chain.label, np.arange(start, stop)))
+        labels = np.asarray(labels_in_turn(chain.label, np.arange(start, stop)))
     sample_files.finish(out, draw, start, stop, shape, labels)
 
 

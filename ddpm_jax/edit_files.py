@@ -52,11 +52,12 @@ def write_edits(
       ValueError: in one sentence, if a picture, the mask or an option can't be used.
     """
     check_labels(trained.parts, label, guidance)
-    if out.resolve() in [path.resolve() for path in mode.images]:
-        raise ValueError(
-            f"{out} is a folder of the pictures, and the next run would edit what this "
-            "one writes; give another --out"
-        )
+    for folder in filter(Path.is_dir, mode.images):
+        if out.resolve().is_relative_to(folder.resolve()):
+            raise ValueError(
+                f"{out} is among the pictures of {folder}, and the next run would edit "
+                "what this one writes; give another --out"
+            )
     task = mode.task(trained.parts)
     policy = Policy(task.image_size, task.channels, fit)
     pictures = read_pictures(mode.images, policy)

@@ -18,6 +18,9 @@ NO_CLASSES = (
 )
 """What is said to one who asks such a model for a class."""
 
+MOST_GUIDANCE = 10
+"""The scale of classifier-free guidance above which images are hardly meant."""
+
 
 def check_labels(parts: Parts, label: tuple[int, ...], guidance: float) -> None:
     """Raises ValueError unless a model knows the labels, and can be guided to them."""
@@ -49,6 +52,21 @@ def check_labels(parts: Parts, label: tuple[int, ...], guidance: float) -> None:
         )
 
 
+def guidance_remarks(guidance: float) -> list[str]:
+    """A line for a script to print, if the guidance is hardly meant.
+
+    Example:
+      >>> guidance_remarks(2.0)
+      []
+    """
+    if guidance <= MOST_GUIDANCE:
+        return []
+    return [
+        f"remark: a guidance of {guidance:g} drives most pixels to black and white; 1 "
+        f"to {MOST_GUIDANCE} is usual"
+    ]
+
+
 def check_unlabelled(parts: Parts) -> None:
     """Raises ValueError if a model can't do without a label."""
     if parts.model.num_classes is not None and parts.label_dropout == 0:
@@ -64,14 +82,14 @@ def labelled(
     """The parts, with the network told of the classes of images index [B], if any."""
     if not label:
         return parts
-    return conditioned(parts, labels_of(label, index), guidance)
+    return conditioned(parts, labels_in_turn(label, index), guidance)
 
 
-def labels_of(label: tuple[int, ...], index: ArrayLike) -> jax.Array:
+def labels_in_turn(label: tuple[int, ...], index: ArrayLike) -> jax.Array:
     """The labels [B] of images index [B].
 
     Example:
-      >>> labels_of((3, 5), jnp.arange(4)).tolist()
+      >>> labels_in_turn((3, 5), jnp.arange(4)).tolist()
       [3, 5, 3, 5]
     """
     return jnp.array(label)[jnp.asarray(index) % len(label)]

@@ -254,7 +254,7 @@ def loop(
             meter.show(scalars)
             scores = {k: x for k, x in scalars.items() if k == run.score}
             keep = partial(save, config=dataclasses.asdict(config), scores=scores)
-            # Before the grid, which takes long: who stops the run may not wait for it.
+            # Before the grid, which takes long: what was to be saved is not lost in it.
             if saves or processes.any_process(stop.is_set()):
                 keep(checkpoints, state)
             if samples:

@@ -120,9 +120,14 @@ def test_inpaint_keeps_what_is_black_and_paints_what_is_white(
     ]  # fmt: skip
 
 
-def test_img2img_with_no_strength_is_the_picture(workdir: Path, files: Path) -> None:
+def test_img2img_with_no_strength_is_the_picture(
+    workdir: Path, files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     line = ("--workdir", workdir, "--out", files / "out", "img2img", "--strength", 0)
-    assert run(*line, files / "eight.png", files / "photo.jpg") == 0
+    for _ in range(2):
+        assert "written over" not in capsys.readouterr().out
+        assert run(*line, files / "eight.png", files / "photo.jpg") == 0
+    assert "remark: 2 of the files are there already" in capsys.readouterr().out
     before = pixels(files / "eight.png")
     np.testing.assert_array_equal(pixels(files / "out" / "eight_0.png"), before)
     assert pixels(files / "out" / "photo_0.png").shape == (8, 8)
@@ -175,7 +180,8 @@ def test_an_edit_depends_on_the_picture_the_seed_and_its_number_alone(
     [
         (("img2img",), "give at least one picture"),
         (("img2img", "nowhere.png"), "nowhere.png can't be read: No such file"),
-        (("img2img", "{}", "--out", "{}"), "is a folder of the pictures, and the next"),
+        (("img2img", "{}", "--out", "{}"), "is among the pictures of {}, and the next"),
+        (("img2img", "{}", "--out", "{}/a/b"), "is among the pictures of {}, and"),
         (("upscale", "{}/four.png", "--factor", 1), "--factor is 1; give 2 or more"),
         (("img2img", __file__), "test_edit.py can't be used: not an image"),
         (("img2img", "{}/eight.png", "--strength", 1.5), "--strength is 1.5; give a"),

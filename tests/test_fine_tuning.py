@@ -186,6 +186,17 @@ def test_another_beginning_of_the_same_run_is_refused_or_of_no_effect(
     assert read_config(workdir) == before
 
 
+@pytest.mark.slow
+def test_a_source_is_the_same_however_its_path_is_spelt(
+    tuned: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = read_config(tuned)
+    spelt = dataclasses.replace(before.train, init_from=f"{before.train.init_from}/")
+    train(dataclasses.replace(before, train=spelt), tuned)
+    assert "nothing is left to do" in capsys.readouterr().out
+    assert read_config(tuned) == before
+
+
 def test_a_file_of_weights_is_a_source_as_the_run_is(
     source: Path, tmp_path: Path
 ) -> None:

@@ -260,6 +260,8 @@ def test_a_model_trained_with_labels_draws_what_it_is_told(
         ),
     )
     train(config, tmp_path / "run")
+    with Image.open(tmp_path / "run" / "samples" / "step_0000100.png") as board:
+        assert board.height > 1.9 * board.width  # a column for each class
     trained = load_trained(tmp_path / "run")
     sample = compile_sampler(trained, seed=0, batch_size=8, chain=Chain(label=(0, 1)))
     means = sample(np.arange(8)).mean(axis=(1, 2, 3))
@@ -275,7 +277,7 @@ def test_a_model_trained_with_labels_draws_what_it_is_told(
     with np.load(tmp_path / "out" / "samples.npz") as drawn:
         np.testing.assert_array_equal(drawn["arr_0"], sample(np.arange(8)))
         assert drawn["arr_1"].tolist() == [0, 1] * 4
-    with Image.open(tmp_path / "out" / "grid.png") as board:  # a column for each class
+    with Image.open(tmp_path / "out" / "grid.png") as board:
         assert board.height > 1.9 * board.width
     with pytest.raises(ValueError, match="label is 2 and the model knows 2 classes"):
         draw([*shared, "--label", "2", "--out", str(tmp_path / "other")])

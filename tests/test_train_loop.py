@@ -68,6 +68,19 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
         assert one.get("held_out_loss") == other.get("held_out_loss")
 
 
+def test_a_grid_that_cannot_be_written_costs_no_checkpoint(
+    trained: Path, tmp_path: Path
+) -> None:
+    workdir = tmp_path / "digits"
+    shutil.copytree(trained, workdir)
+    for folder in (workdir / "checkpoints" / "6", workdir / "samples"):
+        shutil.rmtree(folder)
+    (workdir / "samples").touch()  # a file, where the folder should be
+    with pytest.raises(OSError, match="samples"):
+        train(tiny.CONFIG, workdir)
+    assert latest_step(workdir) == 6
+
+
 def test_a_finished_run_has_nothing_left_to_do(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

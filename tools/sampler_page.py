@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from typing import NamedTuple
 from typing import get_args
@@ -27,7 +26,7 @@ from tyro.conf import Positional
 
 from ddpm_jax import command
 from ddpm_jax.chains import Chain
-from ddpm_jax.chains import chain_of_options
+from ddpm_jax.chains import own_spacing
 from ddpm_jax.config import Sampler
 from ddpm_jax.data import Dataset
 from ddpm_jax.data.dataset import Images
@@ -126,8 +125,7 @@ def cell_of(
     batch_size: int,
 ) -> Cell:
     """What a sampler draws: from its file, or anew if that has too few images."""
-    asked = SimpleNamespace(sampler=sampler, steps=steps)
-    chain = chain_of_options(asked, sampler=sampler, spacing="uniform")
+    chain = Chain(sampler, steps, own_spacing(sampler))
     path = folder / f"{sampler}_{chain.spacing}_{steps}.npz"
     if path.exists():
         with np.load(path) as file:
