@@ -74,7 +74,7 @@ class ChainOptions:
     """Noise of ddim, from 0, none, to 1, as much as the ancestral chain's."""
     label: tuple[str, ...] = ()
     """Classes to draw, one after another, of a model that was trained with labels:
-    their numbers, or their names."""
+    their names, or their numbers from 0 on."""
     guidance: float = 1.0
     """Classifier-free guidance towards the label; 1 is none, 2 a usual scale."""
     threshold: float | None = None
