@@ -48,6 +48,15 @@ def check_forward(options: Sample) -> None:
             )
 
 
+def check_frames(options: Sample) -> None:
+    """Raises ValueError if --frames is given to a draw that shows none."""
+    if options.frames != Sample.frames and not options.progressive:
+        raise ValueError(
+            "--frames is of --progressive and of --forward; give one of them, or leave "
+            "it out"
+        )
+
+
 def main(arguments: list[str]) -> int:
     """Parses, draws, and prints where the pictures are."""
     options = command.parse(Sample, arguments)
@@ -63,6 +72,7 @@ def main(arguments: list[str]) -> int:
 
 def draw(options: Sample) -> list[Path]:
     """Draws images, and the chains of some if asked for; returns the files."""
+    check_frames(options)
     from ddpm_jax import chains
     from ddpm_jax import classes
     from ddpm_jax import drawing

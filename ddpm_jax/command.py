@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import dataclasses
+import itertools
 import os
 import sys
 import traceback
@@ -12,6 +13,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any
 from typing import Literal
+from typing import NamedTuple
 from typing import NoReturn
 from typing import TypeVar
 from typing import Union
@@ -92,6 +94,7 @@ def parse(kind: type[Options], arguments: list[str]) -> Options:
         that is no choice, with the near one.
     """
     check_once(kind, arguments)
+    check_not_empty(kind, arguments)
     check_choices(kind, arguments)
     prog = Path(sys.argv[0]).name
     if not issubclass(kind, Config):
@@ -114,9 +117,23 @@ def check_once(kind: Any, arguments: list[str]) -> None:  # noqa: ANN401
       >>> check_once(Config, ["--model.ch-mult", "1", "2", "--train.steps", "5"])
     """
     given = [flag_of(argument) for argument in arguments]
-    for flag, hint in flags(kind):
-        if get_origin(hint) is tuple and given.count(flag) > 1:
-            raise ValueError(f"{flag} is given twice; give all its values behind one")
+    for flag in flags(kind):
+        if get_origin(flag.hint) is tuple and given.count(flag.name) > 1:
+            raise ValueError(
+                f"{flag.name} is given twice; give all its values behind one"
+            )
+
+
+def check_not_empty(kind: Any, arguments: list[str]) -> None:  # noqa: ANN401
+    """Raises ValueError if an option that has no values by default is given none.
+
+    Example:
+      >>> check_not_empty(Config, ["--model.attention-resolutions"])  # which has one
+    """
+    empty = {flag.name for flag in flags(kind) if flag.default == ()}
+    for argument, behind in itertools.pairwise([*arguments, "--"]):
+        if argument.replace("_", "-") in empty and behind.startswith("--"):
+            raise ValueError(f"{argument} has no value; give some, or leave it out")
 
 
 def check_choices(kind: Any, arguments: list[str]) -> None:  # noqa: ANN401
@@ -125,7 +142,7 @@ def check_choices(kind: Any, arguments: list[str]) -> None:  # noqa: ANN401
     Example:
       >>> check_choices(Config, ["--process.schedule", "cosine"])
     """
-    known = {flag: literal_words(hint) for flag, hint in flags(kind)}
+    known = {flag.name: literal_words(flag.hint) for flag in flags(kind)}
     for place, argument in enumerate(arguments):
         flag, equals, got = argument.partition("=")
         if not equals:
@@ -147,24 +164,30 @@ def flag_of(argument: str) -> str:
     return argument.partition("=")[0].replace("_", "-")
 
 
-def flags(kind: Any, prefix: str = "--") -> Iterator[tuple[str, Any]]:  # noqa: ANN401
-    """The flags of a dataclass, and the type of each.
+class Flag(NamedTuple):
+    """A flag of a dataclass."""
+
+    name: str
+    hint: Any
+    default: Any
+
+
+def flags(kind: Any, prefix: str = "--") -> Iterator[Flag]:  # noqa: ANN401
+    """The flags of a dataclass.
 
     The modes of a union stand for themselves, and so have no prefix.
 
     Example:
-      >>> dict(flags(Config))["--train.steps"]
-      <class 'int'>
+      >>> [flag for flag in flags(Config) if flag.name == "--log.keep"]
+      [Flag(name='--log.keep', hint=<class 'int'>, default=2)]
     """
-    fields = {field.name for field in dataclasses.fields(kind)}
-    for name, hint in get_type_hints(kind).items():
-        flag, parts = prefix + name.replace("_", "-"), get_args(hint)
-        if name not in fields:
-            continue
-        yield flag, hint
+    hints = get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        name, hint = prefix + field.name.replace("_", "-"), hints[field.name]
+        yield Flag(name, hint, field.default)
         if dataclasses.is_dataclass(hint):
-            yield from flags(hint, f"{flag}.")
-        for mode in filter(dataclasses.is_dataclass, parts):
+            yield from flags(hint, f"{name}.")
+        for mode in filter(dataclasses.is_dataclass, get_args(hint)):
             yield from flags(mode, prefix)
 
 

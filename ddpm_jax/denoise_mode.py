@@ -34,12 +34,14 @@ class Denoise(Mode):
     given."""
     draw: bool = False
     """Draw what may lie behind the picture, in place of the mean; needs --noise."""
-    steps: int = 100
-    """Steps of a draw, or all that there are from that noise."""
+    steps: int | None = None
+    """Steps of a draw, or all that there are from that noise; 100 if not given."""
 
     def task(self, parts: Parts) -> Task:
         """Binds denoising to a model."""
         height, width, channels = parts.shape
+        if self.steps is not None and not self.draw:
+            raise ValueError("--steps is of a draw; give --draw, or leave it out")
         estimates = self.estimates if self.noise is None else None
         edit = self.drawing(parts) if self.draw else self.cleaning(parts)
         return Task((height, width), channels, edit, as_it_is, estimates=estimates)
@@ -78,10 +80,11 @@ class Denoise(Mode):
                 "--draw takes the steps of one level of noise; give --noise as well, "
                 "its deviation in values of 0..255"
             )
-        if self.steps < 1:
-            raise ValueError(f"--steps is {self.steps}; give at least 1")
+        steps = 100 if self.steps is None else self.steps
+        if steps < 1:
+            raise ValueError(f"--steps is {steps}; give at least 1")
         check_level(parts, self.noise)
-        return denoising_grid(parts.schedule, self.noise / HALF, self.steps)
+        return denoising_grid(parts.schedule, self.noise / HALF, steps)
 
     def remarks(self, parts: Parts) -> list[str]:
         """Whether a learned variance is not used."""

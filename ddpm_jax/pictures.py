@@ -3,7 +3,6 @@
 A file that is named must be usable; of a folder what is no image is left out, and said.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -56,15 +55,29 @@ def read_pictures(paths: Sequence[Path], policy: Policy) -> Pictures:
         raise ValueError(
             f"there is no picture in {where}" if where else "give at least one picture"
         )
-    names = Counter(path.stem for path, _ in found)
-    twice = [path for path, _ in found if names[path.stem] > 1]
-    if twice:
-        raise ValueError(
-            f"{twice[0]} and {twice[1]} would be written under one name; rename one"
-        )
+    check_names([path for path, _ in found])
     return Pictures(
         [path for path, _ in found], np.stack([image for _, image in found])
     )
+
+
+def check_names(paths: Sequence[Path]) -> None:
+    """Raises ValueError if two pictures have one name, which both would be written to.
+
+    Example:
+      >>> check_names([Path("a/1.png"), Path("a/2.png")])
+    """
+    seen: dict[str, Path] = {}
+    for path in paths:
+        if path.stem not in seen:
+            seen[path.stem] = path
+            continue
+        other = seen[path.stem]
+        if other.resolve() == path.resolve():
+            raise ValueError(f"{path} is given twice; give each picture once")
+        raise ValueError(
+            f"{other} and {path} would be written under one name; rename one"
+        )
 
 
 def _of_folder(folder: Path, policy: Policy) -> list[tuple[Path, np.ndarray]]:

@@ -69,6 +69,8 @@ def said_by(name: str, *words: str, capsys: pytest.CaptureFixture[str]) -> str:
         ("edit --workdir w --fit corp inpaint a --mask b", "did you mean crop?"),
         ("figure --workdir w nearest-neighbours --fit corp", "did you mean crop?"),
         ("sample --label 3 --label 4", "--label is given twice; give all its values"),
+        ("sample --label --num 2", "--label has no value; give some, or leave it out"),
+        ("edit img2img a.png --label", "--label has no value; give some, or leave"),
         ("edit --label 3 --label=4 img2img a.png", "--label is given twice; give all"),
     ],
 )

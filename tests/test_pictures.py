@@ -56,6 +56,8 @@ def test_no_pictures_and_two_of_one_name_are_refused(tmp_path: Path) -> None:
     two = [save(tmp_path / name / "a.png", gray(0)) for name in ("x", "y")]
     with pytest.raises(ValueError, match="would be written under one name"):
         read_pictures(two, POLICY)
+    with pytest.raises(ValueError, match="x/a.png is given twice; give each picture o"):
+        read_pictures([two[0], tmp_path / "x"], POLICY)
 
 
 def test_a_mask_is_white_from_128_on_and_is_fitted_as_its_picture_is(

@@ -201,6 +201,7 @@ def test_forward_draws_a_picture_with_and_without_a_workdir(
         (("--forward", "a.png", "--progressive"), "--progressive is of a draw"),
         (("--forward", "a.png", "--pretrained", "b"), "--pretrained is of a draw"),
         (("--forward", "a.png", "--no-ema"), "--no-ema is of a draw"),
+        (("--frames", 5), "--frames is of --progressive and of --forward"),
     ],
 )
 def test_sample_answers_bad_input_in_one_sentence(
