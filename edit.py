@@ -59,13 +59,11 @@ def main(arguments: list[str]) -> int:
     from ddpm_jax import classes
     from ddpm_jax import loading
     from ddpm_jax.edit_files import write_edits
-    from ddpm_jax.labels import guidance_remarks
 
     trained = loading.load_model(options)
     loading.check_has_classes(trained, options.label)
     label = classes.numbers_of(options.label, trained.classes)
-    guided = guidance_remarks(options.guidance)
-    remarks = [*options.mode.remarks(trained.parts), *guided]
+    remarks = options.mode.remarks(trained.parts)
     named = classes.describe(label, trained.classes)
     print("\n".join([loading.describe(trained), *named, *remarks]))
     written = write_edits(

@@ -87,8 +87,13 @@ def draw(options: Sample) -> list[Path]:
             "and leave out --steps, --spacing, --eta and --threshold"
         )
     chains.check_chain(trained.parts, chain)
+    if options.progressive:
+        total = trained.parts.schedule.num_timesteps
+        sampling.even_steps(total, options.frames)  # for its error
     named = classes.describe(chain.label, trained.classes)
     print("\n".join([loading.describe(trained), *named]))
+    if options.num < len(chain.label):
+        print(f"remark: {options.num} of the {len(chain.label)} labels are drawn")
     if chain.sampler != (options.sampler or "ddpm"):
         print(f"drawn with {chain.sampler}, as its authors do; or give --sampler")
     options.out.mkdir(parents=True, exist_ok=True)

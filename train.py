@@ -42,19 +42,22 @@ def main(arguments: list[str]) -> int:
             allow_config_change=options.allow_config_change,
         )
     except AnotherConfigError as error:
-        raise ValueError(f"{error}\n{going_on(options, error.going_on)}") from None
+        command_line = going_on(options, error.going_on, error.changes_steps)
+        raise ValueError(f"{error}\n{command_line}") from None
     return 0
 
 
-def going_on(options: Train, config: Config) -> str:
+def going_on(options: Train, config: Config, changes_steps: bool) -> str:
     """Says which command goes on with the run in the workdir as it was."""
     assert options.config is not None
     words = ["python", "train.py", "--config", str(options.config)]
     if options.workdir is not None:
         words += ["--workdir", str(options.workdir)]
     words += command.overrides(load_config(options.config), config)
-    line = shlex.join([*words, "--allow-config-change"])
-    return f"The run as it was goes on, to step {config.train.steps}, with\n  {line}"
+    if changes_steps:
+        words.append("--allow-config-change")
+    steps, line = config.train.steps, shlex.join(words)
+    return f"The run as it was goes on, to step {steps}, with\n  {line}"
 
 
 if __name__ == "__main__":

@@ -190,7 +190,7 @@ def _best(workdir: str | os.PathLike[str]) -> int | None:
     if scores and found is None:
         raise ValueError(
             f"no checkpoint in {_folder(workdir)} has a score, so none is the best: "
-            f"train with log.keep_best, or choose one of the steps {sorted(scores)}"
+            f"train with --log.keep-best, or choose one of the steps {sorted(scores)}"
         )
     return found
 

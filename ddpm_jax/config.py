@@ -39,7 +39,7 @@ Sampler = Literal[
 Fit = Literal["crop", "pad", "pad_white", "stretch"]
 ExtractorName = Literal["inception", "pixels8", "digits_cnn", "cifar10_cnn"]
 # As the file system has it, so that runs/digits/ is runs/digits.
-AnyPath = Annotated[str, pydantic.AfterValidator(os.path.normpath)]
+AnyPath = Annotated[str, Field(min_length=1), pydantic.AfterValidator(os.path.normpath)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 

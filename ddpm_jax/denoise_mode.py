@@ -44,7 +44,14 @@ class Denoise(Mode):
             raise ValueError("--steps is of a draw; give --draw, or leave it out")
         estimates = self.estimates if self.noise is None else None
         edit = self.drawing(parts) if self.draw else self.cleaning(parts)
-        return Task((height, width), channels, edit, as_it_is, estimates=estimates)
+        return Task(
+            (height, width),
+            channels,
+            edit,
+            as_it_is,
+            draws=self.draw,
+            estimates=estimates,
+        )
 
     def cleaning(self, parts: Parts) -> Edit:
         """The posterior mean, at the noise given or estimated."""

@@ -141,7 +141,7 @@ def check_model(
     if threshold is not None and not 0 < threshold <= 1:
         raise ValueError(
             f"threshold is {threshold}; give a share of the pixels in (0, 1], such as "
-            "0.995, or None"
+            "0.995"
         )
 
 

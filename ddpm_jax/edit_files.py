@@ -20,6 +20,7 @@ from ddpm_jax.images import save_png
 from ddpm_jax.images import to_model_range
 from ddpm_jax.images import to_uint8
 from ddpm_jax.labels import check_labels
+from ddpm_jax.labels import guidance_remarks
 from ddpm_jax.loading import Trained
 from ddpm_jax.meter import image_bar
 from ddpm_jax.pictures import Pictures
@@ -59,6 +60,11 @@ def write_edits(
                 "what this one writes; give another --out"
             )
     task = mode.task(trained.parts)
+    if num > 1 and not task.draws:
+        raise ValueError(
+            f"--num is {num} and the mean of a picture is one; give --draw, or leave "
+            "out --num"
+        )
     policy = Policy(task.image_size, task.channels, fit)
     pictures = read_pictures(mode.images, policy)
     painted = np.zeros((*task.image_size, 1), bool)
@@ -72,6 +78,8 @@ def write_edits(
             print(f"{path}: {remark}")
     if there := sum(name.exists() for name in names):
         print(f"remark: {there} of the files are there already, and written over")
+    for remark in guidance_remarks(guidance):
+        print(remark)
     rows = rows_of(pictures, painted, num, label)
     function = partial(
         edit_rows, edit=task.edit, parts=trained.parts, guidance=guidance

@@ -42,6 +42,7 @@ class Task(NamedTuple):
     edit: Edit
     before: Callable[[np.ndarray, np.ndarray], np.ndarray]  # what is shown beside it
     mask: Path | None = None
+    draws: bool = True  # or all variations of a picture are the same
     # uint8 [N, H, W, C] -> a line to print for each picture
     estimates: Callable[[np.ndarray], list[str]] | None = None
 

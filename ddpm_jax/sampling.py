@@ -21,8 +21,14 @@ def choose_chain(trained: Trained, options: object) -> Chain:
     """The chain that options name, with the model's own sampler, spacing and classes.
 
     Raises:
-      ValueError: as `chain_of_options`, or if there are labels and no classes.
+      ValueError: as `chain_of_options`, if there are labels and no classes, or if a
+        chain of all steps is given a spacing.
     """
+    if getattr(options, "spacing", None) and getattr(options, "steps", None) is None:
+        raise ValueError(
+            "--spacing is of a chain of fewer steps than the model's; give --steps as "
+            "well, or leave it out"
+        )
     check_has_classes(trained, getattr(options, "label", ()))
     return chain_of_options(
         options,
@@ -91,11 +97,19 @@ def draw_frames(
 
 
 def even_steps(num_timesteps: int, count: int) -> tuple[int, ...]:
-    """About count different t from T-1 down to 0, evenly spaced.
+    """count different t from T-1 down to 0, evenly spaced.
+
+    Raises:
+      ValueError: if there are not so many.
 
     Example:
       >>> even_steps(1000, 5)
       (999, 749, 500, 250, 0)
     """
-    steps = np.linspace(num_timesteps - 1, 0, min(count, num_timesteps))
+    if count > num_timesteps:
+        raise ValueError(
+            f"--frames is {count} and the chain has {num_timesteps} steps; give 2 to "
+            f"{num_timesteps}"
+        )
+    steps = np.linspace(num_timesteps - 1, 0, count)
     return tuple(int(t) for t in steps.round())

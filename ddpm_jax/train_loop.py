@@ -18,9 +18,11 @@ from ddpm_jax.checkpoint import latest_step
 from ddpm_jax.checkpoint import open_checkpoints
 from ddpm_jax.checkpoint import save
 from ddpm_jax.config import Config
+from ddpm_jax.config import Process
 from ddpm_jax.config import Train
 from ddpm_jax.config import dataset_of
 from ddpm_jax.config import describe
+from ddpm_jax.config import schedule_of
 from ddpm_jax.data import Dataset
 from ddpm_jax.data import batches
 from ddpm_jax.evaluation.while_training import compile_metric
@@ -141,10 +143,34 @@ def remarks(config: Config, parts: Parts) -> list[str]:
             "remark: train.steps_per_dispatch is for GPUs and TPUs; on a CPU a "
             "gradient inside a loop is some 20 times slower"
         )
+    dropped = config.train.label_dropout not in (0.0, Train.label_dropout)
+    if dropped and config.model.num_classes is None:
+        lines.append(
+            "remark: train.label_dropout is of labels, and the network is told none; "
+            "--model.num-classes tells it"
+        )
+    lines += process_remarks(config)
     levels = range(len(config.model.ch_mult))
     heights = {parts.shape[0] // 2**level for level in levels}
     for height in sorted(set(config.model.attention_resolutions) - heights):
         lines.append(f"remark: no level has the height {height} that is to attend")
+    return lines
+
+
+def process_remarks(config: Config) -> list[str]:
+    """A line for each field of betas that is set and that their schedule does not use.
+
+    Example:
+      >>> process_remarks(Config(process=Process("cosine", beta_end=0.5)))
+      ['remark: the schedule cosine does not use process.beta_end']
+    """
+    lines, betas = [], schedule_of(config).betas
+    for name in ("beta_start", "beta_end"):
+        usual = dataclasses.replace(config.process, **{name: getattr(Process, name)})
+        same = schedule_of(dataclasses.replace(config, process=usual)).betas == betas
+        if usual != config.process and same.all():
+            schedule = config.process.schedule
+            lines.append(f"remark: the schedule {schedule} does not use process.{name}")
     return lines
 
 

@@ -37,6 +37,7 @@ ALLOWED = {
     "float_type": "a number",
     "bool_type": "True or False",
     "string_type": "a word or a path",
+    "string_too_short": "a path",
     "tuple_type": "a tuple of numbers",
     "too_short": "at least {min_length} of them",
     "too_long": "{max_length} of them",

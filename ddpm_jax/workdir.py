@@ -38,10 +38,11 @@ HOW = (
 class AnotherConfigError(ValueError):
     """A workdir holds a run of another config; going_on is what goes on with it."""
 
-    def __init__(self, message: str, going_on: Config) -> None:
+    def __init__(self, message: str, going_on: Config, stored: Config) -> None:
         """going_on has the steps, and how they are computed, that were asked for."""
         super().__init__(message)
         self.going_on = going_on
+        self.changes_steps = going_on.train.steps != stored.train.steps
 
 
 def read_config(workdir: Path) -> Config:
@@ -84,7 +85,8 @@ def check_config(workdir: Path, config: Config) -> None:
       AnotherConfigError: with the config that goes on with the run.
       ValueError: if the stored config is damaged.
     """
-    if latest_step(workdir) is None:
+    step = latest_step(workdir)
+    if step is None:
         return
     stored = read_config(workdir)
     fields = dataclasses.asdict(config)
@@ -97,16 +99,16 @@ def check_config(workdir: Path, config: Config) -> None:
     changed = differences(stored, from_dict(fields))
     if changed:
         message = refusal(workdir, "config", changed)
-        raise AnotherConfigError(message, continuation(stored, config))
+        raise AnotherConfigError(message, continuation(stored, config, step), stored)
 
 
-def continuation(stored: Config, given: Config) -> Config:
-    """The stored config, to as many steps as given, and computed as given.
+def continuation(stored: Config, given: Config, step: int) -> Config:
+    """The stored config, computed as given, to as many steps if it is at fewer now.
 
     What given leaves to the images is left to them, and so is the source.
     """
     fields, asked = dataclasses.asdict(stored), dataclasses.asdict(given)
-    own = [*HOW, ("train", "steps")]
+    own = [*HOW, ("train", "steps")] if given.train.steps > step else [*HOW]
     left = ("data", "image_size"), ("data", "channels"), ("train", "init_from")
     for section, name in (*own, *(x for x in left if asked[x[0]][x[1]] is None)):
         fields[section][name] = asked[section][name]

@@ -79,7 +79,7 @@ def test_where_nothing_was_scored_it_is_said_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="there is no checkpoint"):
         checkpoint.restore_weights(tmp_path, step="best")
     save_scores(tmp_path, {10: {}})
-    with pytest.raises(ValueError, match=r"has a score.*log.keep_best.* steps \[10\]"):
+    with pytest.raises(ValueError, match=r"a score.*--log.keep-best.* steps \[10\]"):
         checkpoint.restore_weights(tmp_path, step="best")
 
 

@@ -210,6 +210,10 @@ def test_an_edit_depends_on_the_picture_the_seed_and_its_number_alone(
         (("upscale", "{}/four.png", "--factor", 3), "factor is 3; it must divide the"),
         (("upscale", "{}/four.png", "--noise", -1), "--noise is -1.0; give 0 or more"),
         (("colourise", "{}/photo.jpg"), "are 1; only a model of 3, RGB, can"),
+        (
+            ("denoise", "{}/eight.png", "--num", 2),
+            "--num is 2 and the mean of a picture",
+        ),
         (("denoise", "{}/eight.png", "--steps", 5), "--steps is of a draw; give"),
         (("deblur", "{}/eight.png", "--blur", 0), "the blur's deviation is 0.0; give"),
         (("deblur", "{}/eight.png", "--blur", "inf"), "deviation is inf; give more"),

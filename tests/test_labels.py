@@ -237,7 +237,7 @@ def test_an_array_beside_the_images_is_labels_just_where_it_can_be(
 
 @pytest.mark.slow
 def test_a_model_trained_with_labels_draws_what_it_is_told(
-    tmp_path: pathlib.Path,
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Class 0 is black and class 1 white."""
     images = np.repeat(np.array([0, 255], np.uint8), 20)
@@ -273,6 +273,9 @@ def test_a_model_trained_with_labels_draws_what_it_is_told(
     draw = load_script("sample").main
     shared = ["--workdir", str(tmp_path / "run"), "--num", "8", "--batch-size", "8"]
     asked = ["--label", "0", "1"]
+    few = [*shared, *asked, "--num", "1", "--steps", "2", "--out"]
+    assert draw([*few, str(tmp_path / "few")]) == 0
+    assert "remark: 1 of the 2 labels are drawn\n" in capsys.readouterr().out
     assert draw([*shared, *asked, "--out", str(tmp_path / "out")]) == 0
     with np.load(tmp_path / "out" / "samples.npz") as drawn:
         np.testing.assert_array_equal(drawn["arr_0"], sample(np.arange(8)))

@@ -115,6 +115,7 @@ def test_a_choice_there_is_and_one_that_is_left_out_are_left_to_the_parser(
         ("data", {"image_size": [1]}, "data.image_size is [1]; give one more of them"),
         ("data", {"image_size": [1, 2, 3]}, "is [1, 2, 3]; give 2 of them"),
         ("data", {"source": 3}, "data.source is 3; give a word or a path"),
+        ("train", {"init_from": ""}, "train.init_from is ''; give a path"),
     ],
 )
 def test_a_wrong_field_is_answered_with_what_is_allowed(
@@ -187,6 +188,25 @@ def test_a_refused_extension_is_answered_with_the_command_that_goes_on(
     assert options.workdir == workdir and options.allow_config_change
     wanted = dataclasses.replace(began, train=dataclasses.replace(began.train, steps=9))
     assert command.config_of(options) == wanted
+
+
+@pytest.mark.parametrize(("asked", "steps"), [(6, 6), (1, 6), (2, 2)])
+def test_what_goes_on_keeps_the_safeguard_unless_it_changes_the_steps(
+    asked: int,
+    steps: int,
+    config_file: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The run is at step 1 of 6; to fewer steps than it has taken it can't go on."""
+    words = ("--config", str(config_file), "--workdir", str(tmp_path / "run"))
+    leave_run(tmp_path / "run", tiny.with_train(learning_rate=0.5))
+    said = said_by("train", *words, "--train.steps", str(asked), capsys=capsys)
+    assert f"goes on, to step {steps}, with" in said
+    _, _, *again = shlex.split(said.splitlines()[-1])
+    options = command.parse(script("train").Train, again)
+    assert options.train.steps == steps
+    assert options.allow_config_change == (steps != 6)
 
 
 def leave_run(workdir: Path, config: Config) -> None:

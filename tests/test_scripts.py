@@ -213,6 +213,23 @@ def test_sample_answers_bad_input_in_one_sentence(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_draw_refuses_what_its_chain_does_not_have(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "a.png"
+    Image.new("L", (8, 8)).save(picture)
+    line, out = ("--workdir", trained, "--out", tmp_path / "out"), tmp_path / "out"
+    for given, sentence in (
+        (("--progressive", "--frames", 11), "--frames is 11 and the chain has 10 st"),
+        (("--forward", picture, "--frames", 11), "--frames is 11 and the chain has 1"),
+        (("--spacing", "karras"), "--spacing is of a chain of fewer steps"),
+    ):
+        assert run("sample", *line, *given) == 2
+        said = capsys.readouterr().err
+        assert sentence in said and said.count("\n") == 1
+        assert not out.exists()
+
+
 def test_sample_names_the_steps_there_are(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

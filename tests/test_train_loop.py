@@ -16,10 +16,13 @@ from ddpm_jax.checkpoint import latest_step
 from ddpm_jax.checkpoint import open_checkpoints
 from ddpm_jax.checkpoint import restore_weights
 from ddpm_jax.checkpoint import save
+from ddpm_jax.config import Config
+from ddpm_jax.config import Process
 from ddpm_jax.loading import load_trained
 from ddpm_jax.run import start
 from ddpm_jax.sampling import draw
 from ddpm_jax.stopping import NonFiniteUpdateError
+from ddpm_jax.train_loop import process_remarks
 from ddpm_jax.train_loop import remarks
 from ddpm_jax.train_loop import train
 from ddpm_jax.validation import from_dict
@@ -197,3 +200,19 @@ def test_what_is_legal_and_hardly_meant_is_remarked_upon() -> None:
     assert "alpha_bar ends at 0.86" in first and "the height 16 that is to" in second
     plain = dataclasses.replace(tiny.CONFIG, data=data)
     assert remarks(plain, build(plain)) == []
+    told = dataclasses.replace(plain, train=tiny.with_train(label_dropout=0.2).train)
+    (said,) = remarks(told, build(told))
+    assert "train.label_dropout is of labels, and the network is told none" in said
+
+
+@pytest.mark.parametrize(
+    ("schedule", "unused"),
+    [("linear", ""), ("const", "start"), ("cosine", "start end"), ("jsd", "start end")],
+)
+def test_betas_that_a_schedule_does_not_use_are_remarked_upon(
+    schedule: str, unused: str
+) -> None:
+    process = Process(schedule, beta_start=0.01, beta_end=0.5)
+    said = process_remarks(Config(process=process))
+    line = f"remark: the schedule {schedule} does not use process.beta_"
+    assert said == [line + name for name in unused.split()]

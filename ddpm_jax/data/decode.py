@@ -70,6 +70,7 @@ def decode(data: bytes, policy: Policy) -> UInt8:
 
     image = open_image(data)
     try:
+        _check_depth(image)
         image = _eight_bits(ImageOps.exif_transpose(image))
         return _to_array(image, policy, policy.channels or 3)
     except Unusable:
@@ -152,6 +153,16 @@ def conform_all(images: UInt8, policy: Policy) -> UInt8:
     if images.shape[1:] == (height, width, policy.channels or images.shape[3]):
         return images
     return np.stack([conform(image, policy) for image in images])
+
+
+def _check_depth(image: Image.Image) -> None:
+    """Raises Unusable for a TIFF of 32-bit whole numbers, whatever their values."""
+    from PIL import ExifTags
+
+    # In Pillow's mode "I" they look like the 16 bits that other formats open as.
+    tags = getattr(image, "tag_v2", {})
+    if image.mode == "I" and max(tags.get(ExifTags.Base.BitsPerSample, (16,))) > 16:
+        raise Unusable(TOO_DEEP)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -56,7 +56,8 @@ def write_progressive(
     in values of 0..255, at up to 50 t, and its Frechet distance to a reference, if one
     is given, whose name then follows upon progressive.
     """
-    steps = even_steps(trained.parts.schedule.num_timesteps, 50)
+    total = trained.parts.schedule.num_timesteps
+    steps = even_steps(total, min(50, total))
     chosen = evenly(len(steps), frames)
     rows: list[np.ndarray] = []
     kept: list[Measured] = []
