@@ -226,6 +226,7 @@ def training_loss(
         return squared(network)
     if loss == "vlb":
         return bound(network)
+    # What both losses draw again from the same keys; compiled, it is drawn once.
     _, _, x_t = noisy(keys, x_0, schedule, t)
     predicted, with_variance = apart(network(params, x_t, t))
     # Eq. 16 of Nichol and Dhariwal; the bound is T times its term at t, in bits/dim.
