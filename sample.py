@@ -72,13 +72,13 @@ def main(arguments: list[str]) -> int:
 
 def draw(options: Sample) -> list[Path]:
     """Draws images, and the chains of some if asked for; returns the files."""
-    check_frames(options)
     from ddpm_jax import chains
     from ddpm_jax import classes
     from ddpm_jax import drawing
     from ddpm_jax import loading
     from ddpm_jax import sampling
 
+    check_frames(options)
     trained = loading.load_model(options)
     chain = sampling.choose_chain(trained, options)
     if options.progressive and not chain.takes_all_steps():

@@ -159,7 +159,8 @@ def _check_depth(image: Image.Image) -> None:
     """Raises Unusable for a TIFF of 32-bit whole numbers, whatever their values."""
     from PIL import ExifTags
 
-    # In Pillow's mode "I" they look like the 16 bits that other formats open as.
+    # In Pillow's mode "I" they look like the 16 bits that other formats open as, and a
+    # turned copy of the image has no tags.
     tags = getattr(image, "tag_v2", {})
     if image.mode == "I" and max(tags.get(ExifTags.Base.BitsPerSample, (16,))) > 16:
         raise Unusable(TOO_DEEP)
